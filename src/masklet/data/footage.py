@@ -1,0 +1,88 @@
+"""Whole pictures as seen by a moving camera: backdrops, and photos that move together with the masks drawn in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from masklet.data.motion import Elastic
+
+
+def covering(rng: np.random.Generator, picture_hw: tuple[int, int], aspect: float, zoom: float) -> np.ndarray:
+    """A homography from picture to world that fills the world (aspect wide, 1 high), `zoom` times larger than needed."""
+    height, width = picture_hw
+    scale = zoom * max(aspect / width, 1 / height)
+    slack = np.array([aspect - scale * width, 1 - scale * height])
+    offset = rng.uniform(0, 1, 2) * slack
+    return np.array([[scale, 0, offset[0]], [0, scale, offset[1]], [0, 0, 1]])
+
+
+def around(
+    rng: np.random.Generator, picture_hw: tuple[int, int], aspect: float, target: np.ndarray, share: float
+) -> np.ndarray:
+    """As `covering`, but the mask `target` (h, w) is in the picture and its longest side takes about `share` of it."""
+    height, width = picture_hw
+    x, y, box_w, box_h = cv2.boundingRect(target)
+    least = max(aspect / width, 1 / height)
+    scale = max(1.02 * least, share / max(box_w / aspect, box_h))
+    wanted = rng.uniform(0.25, 0.75, 2) * (aspect, 1.0) - scale * np.array([x + box_w / 2, y + box_h / 2])
+    offset = np.clip(wanted, (aspect - scale * width, 1 - scale * height), 0)
+    return np.array([[scale, 0, offset[0]], [0, scale, offset[1]], [0, 0, 1]])
+
+
+def seen(pictures: list[np.ndarray], matrices_f33: np.ndarray, size: int) -> list[np.ndarray]:
+    """The pictures (one, or one a frame) warped to squares; what is outside of them is mirrored."""
+    return [
+        cv2.warpPerspective(
+            pictures[frame % len(pictures)], matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101
+        )
+        for frame, matrix in enumerate(matrices_f33)
+    ]
+
+
+@dataclass(frozen=True)
+class Push:
+    """A soft push of one region of the picture: where it is, how wide it reaches, and its way in each frame.
+
+    All in unit coordinates of the square picture.
+    """
+
+    centre: np.ndarray
+    reach: np.ndarray
+    way_f2: np.ndarray
+
+    def displacement(self, frame: int, size: int) -> np.ndarray:
+        """Displacements (h, w, 2) from output to source, in pixels."""
+        way = self.way_f2[frame]
+        coarse = (np.arange(size // 4, dtype=np.float32) + 0.5) / (size // 4)
+        bell_x, bell_y = (
+            np.exp(-0.5 * ((coarse - self.centre[i] - way[i]) / self.reach[i]) ** 2) for i in range(2)
+        )
+        field = (bell_y[:, None] * bell_x)[..., None] * (-size * way).astype(np.float32)
+        return cv2.resize(field.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def flow(
+    matrix: np.ndarray, frame: int, size: int, elastic: Elastic | None, pushes: list[Push]
+) -> np.ndarray:
+    """The map (h, w, 2) that says where in the source each pixel of the square comes from.
+
+    `matrix` leads from the source to the square.
+    """
+    grid = np.empty((size, size, 2), np.float32)
+    grid[..., 0] = np.arange(size, dtype=np.float32)
+    grid[..., 1] = np.arange(size, dtype=np.float32)[:, None]
+    if elastic:
+        grid += elastic.displacement(frame, size, size)
+    for push in pushes:
+        grid += push.displacement(frame, size)
+    return cv2.perspectiveTransform(grid, np.linalg.inv(matrix))
+
+
+def warped(picture: np.ndarray, masks_ohw: np.ndarray, source_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and the masks (uint8, 0 or 255) drawn in it, through a map; the masks come back bool."""
+    moved = cv2.remap(picture, source_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    masks = [cv2.remap(mask, source_map, None, cv2.INTER_LINEAR) > 127 for mask in masks_ohw]
+    return moved, np.stack(masks)

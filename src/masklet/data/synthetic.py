@@ -1,0 +1,163 @@
+"""Synthetic training clips with exact masks, made from pictures, cut-outs and a seed.
+
+Four kinds of clip take turns: composed scenes and crowds of look-alikes (`scenes.py`), photos in which a labelled
+person, a garment or a cell moves with everything around it, and rendered clips. All of them go through a moving camera
+and through what cameras do to pictures (`effects.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from masklet.data.effects import filmed
+from masklet.data.footage import Push, around, flow, warped
+from masklet.data.material import Material
+from masklet.data.motion import camera_path, drift, heavy_tailed, random_elastic, to_pixels
+from masklet.data.scenes import crowd, scene
+
+MIN_AREA = 0.003
+MAX_AREA = 0.85
+MAX_TRIES = 30
+WEIGHTS = {"scene": 0.56, "crowd": 0.1, "photo": 0.2, "cells": 0.06, "rendered": 0.08}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A short video with its targets.
+
+    Attributes:
+        frames_fhwc: RGB uint8 (f, h, w, 3).
+        masks_ofhw: bool (o, f, h, w), the visible pixels of each target.
+        source: the kind of clip, for statistics.
+    """
+
+    frames_fhwc: np.ndarray
+    masks_ofhw: np.ndarray
+    source: str
+
+
+class SyntheticClips:
+    """An endless set of clips: the same seed gives the same clip.
+
+    Cheap to build and to pickle; pictures are read when first needed.
+
+    Args:
+        assets: folder described in `masklet.data.material`.
+        frames: frames a clip.
+        size: height and width of the frames in pixels, at least 32.
+        max_objects: most targets a clip.
+        cache_bytes: bound on the decoded pictures kept in memory.
+
+    Raises:
+        ValueError: for impossible numbers, or if the folder has too little in it.
+    """
+
+    def __init__(
+        self, assets: Path, *, frames: int = 4, size: int = 256, max_objects: int = 2, cache_bytes: int = 400 << 20
+    ) -> None:
+        if frames < 1 or size < 32 or max_objects < 1:
+            raise ValueError(
+                f"expected frames >= 1, size >= 32 and max_objects >= 1, got {frames}, {size} and {max_objects}"
+            )
+        self.frames, self.size, self.max_objects = frames, size, max_objects
+        self.material = Material(assets, cache_bytes)
+        self.kinds = [kind for kind in WEIGHTS if self._possible(kind)]
+
+    def __getitem__(self, seed: int) -> Clip:
+        return self.clip(seed)
+
+    def clip(self, seed: int) -> Clip:
+        """The clip of this seed; every target is visible in its first frame."""
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng(seed)
+        weights = np.array([WEIGHTS[kind] for kind in self.kinds])
+        kind = str(rng.choice(self.kinds, p=weights / weights.sum()))
+        for _ in range(MAX_TRIES):
+            frames_fhwc, masks_ofhw = self._attempt(rng, kind)
+            if len(masks_ofhw):
+                return Clip(filmed(rng, frames_fhwc), masks_ofhw, kind)
+        raise RuntimeError(f"no target was visible in {MAX_TRIES} attempts at a clip of kind {kind} (seed {seed})")
+
+    def _possible(self, kind: str) -> bool:
+        needed = {"photo": self.material.people, "cells": self.material.nuclei, "rendered": self.material.rendered}
+        return bool(needed.get(kind, True))
+
+    def _attempt(self, rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        if kind in ("scene", "crowd"):
+            make = scene if kind == "scene" else crowd
+            frames_fhwc, owners_fhw, leads = make(rng, self.material, self.frames, self.size)
+            masks_ofhw = owners_fhw == np.arange(1, leads + 1, dtype=np.uint8)[:, None, None, None]
+            return frames_fhwc, self._usable(rng, masks_ofhw)
+        pictures, masks = self._labelled(rng, kind)
+        frames_fhwc, masks_ofhw = self._seen_by_camera(rng, pictures, masks, kind)
+        return frames_fhwc, self._usable(rng, masks_ofhw)
+
+    def _usable(self, rng: np.random.Generator, masks_ofhw: np.ndarray) -> np.ndarray:
+        """Some of the masks, at most `max_objects`, all with a reasonable area in the first frame."""
+        areas = masks_ofhw[:, 0].mean((1, 2)) if len(masks_ofhw) else np.zeros(0)
+        fit = np.flatnonzero((areas >= MIN_AREA) & (areas <= MAX_AREA))
+        return masks_ofhw[rng.permutation(fit)[: int(rng.integers(1, self.max_objects + 1))]]
+
+    def _labelled(self, rng: np.random.Generator, kind: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Pictures (one, or one a frame), and for each the masks (o, h, w), uint8 0 or 255, of what may be tracked."""
+        if kind == "photo":
+            rgb, labels = self.material.person(rng)
+            return [rgb], [_person_and_parts(rng, labels, self.max_objects)]
+        if kind == "cells":
+            rgb, labels = self.material.cells(rng)
+            return [rgb], [_masks(labels, _largest_of_some(rng, labels, self.max_objects))]
+        footage = self.material.rendering(rng, self.frames)
+        chosen = _largest_of_some(rng, footage[0][1], self.max_objects)
+        return [rgb for rgb, _ in footage], [_masks(labels, chosen) for _, labels in footage]
+
+    def _seen_by_camera(
+        self, rng: np.random.Generator, pictures: list[np.ndarray], masks: list[np.ndarray], kind: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pictures under a moving camera, deformed, with what is to be tracked pushed about."""
+        size, aspect = self.size, float(rng.uniform(0.6, 1.5))
+        if not len(masks[0]):
+            return np.empty((0, size, size, 3), np.uint8), np.empty((0, self.frames, size, size), bool)
+        share = heavy_tailed(rng, 0.12, 0.4, 0.35) if kind == "cells" else heavy_tailed(rng, 0.5, 0.5, 1.6)
+        placed = around(rng, pictures[0].shape[:2], aspect, masks[0][0], share)
+        views_f33 = to_pixels(size, aspect) @ camera_path(rng, self.frames, aspect) @ placed
+        still = len(pictures) == 1
+        elastic = random_elastic(rng, self.frames, heavy_tailed(rng, 0.008, 0.6, 0.03)) if still else None
+        pushes = [_push(rng, mask, views_f33[0], size, self.frames) for mask in masks[0]] if still else []
+        moved = []
+        for frame, view in enumerate(views_f33):
+            source_map = flow(view, frame, size, elastic, pushes)
+            moved.append(warped(pictures[frame % len(pictures)], masks[frame % len(masks)], source_map))
+        return np.stack([rgb for rgb, _ in moved]), np.stack([mask for _, mask in moved], axis=1)
+
+
+def _person_and_parts(rng: np.random.Generator, labels: np.ndarray, most: int) -> np.ndarray:
+    """The whole person first in 60 of 100 cases, else garments or body parts; at most `most`, never overlapping."""
+    if rng.random() < 0.6:
+        return (labels > 0).astype(np.uint8)[None] * 255
+    return _masks(labels, _largest_of_some(rng, labels, most))
+
+
+def _largest_of_some(rng: np.random.Generator, labels: np.ndarray, most: int) -> list[int]:
+    """Up to `most` labels, chosen at random among those that are not tiny."""
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    fit = np.flatnonzero(counts >= max(30, 0.1 * counts.max(initial=0)))
+    return [int(label) for label in rng.permutation(fit)[:most]]
+
+
+def _masks(labels: np.ndarray, chosen: list[int]) -> np.ndarray:
+    return (labels == np.array(chosen, dtype=labels.dtype)[:, None, None]).astype(np.uint8) * 255
+
+
+def _push(rng: np.random.Generator, mask: np.ndarray, view: np.ndarray, size: int, frames: int) -> Push:
+    x, y, width, height = cv2.boundingRect(mask)
+    corners = np.array([[[x, y]], [[x + width, y + height]]], np.float64)
+    low, high = cv2.perspectiveTransform(corners, view)[:, 0] / size
+    reach = np.clip((high - low) / 2, 0.04, 0.5)
+    speed = heavy_tailed(rng, 0.02, 0.8, 0.08)
+    way_f2 = np.stack([drift(rng, frames, speed), drift(rng, frames, speed)], axis=1)
+    return Push((low + high) / 2, reach, np.clip(way_f2, -reach, reach))

@@ -1,0 +1,142 @@
+"""Every network masklet knows, as values.
+
+Sizes of the published networks: facebookresearch/sam2, configurations of SAM 2 and SAM 2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class HieraConfig:
+    """Hierarchical vision transformer (arXiv 2306.00989) as SAM 2 uses it."""
+
+    embed_dim: int
+    heads: int
+    blocks: tuple[int, int, int, int]
+    global_blocks: tuple[int, ...]
+    windows: tuple[int, int, int, int] = (8, 4, 14, 7)
+    background_grid: tuple[int, int] = (7, 7)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the maps at strides 4, 8, 16 and 32."""
+        return tuple(self.embed_dim * 2**stage for stage in range(4))
+
+
+@dataclass(frozen=True)
+class MobileStage:
+    """A run of inverted-residual blocks; the first one has the stride."""
+
+    expansion: int
+    kernel: int
+    stride: int
+    channels: int
+    blocks: int
+
+
+@dataclass(frozen=True)
+class MobileConfig:
+    """Convolutional trunk of inverted residuals; the defaults are EfficientNet-Lite0 (arXiv 1905.11946, "lite" variant)."""
+
+    stem: int = 32
+    stages: tuple[MobileStage, ...] = (
+        MobileStage(expansion=1, kernel=3, stride=1, channels=16, blocks=1),
+        MobileStage(expansion=6, kernel=3, stride=2, channels=24, blocks=2),
+        MobileStage(expansion=6, kernel=5, stride=2, channels=40, blocks=2),
+        MobileStage(expansion=6, kernel=3, stride=2, channels=80, blocks=3),
+        MobileStage(expansion=6, kernel=5, stride=1, channels=112, blocks=3),
+        MobileStage(expansion=6, kernel=5, stride=2, channels=192, blocks=4),
+        MobileStage(expansion=6, kernel=3, stride=1, channels=320, blocks=1),
+    )
+    outputs: tuple[int, ...] = (1, 2, 4, 6)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the maps at strides 4, 8, 16 and 32."""
+        return tuple(self.stages[stage].channels for stage in self.outputs)
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """How a frame's mask is stored, and how later frames attend to it."""
+
+    channels: int = 64
+    slots: int = 7
+    """Memories a frame attends to: the conditioning frames and the ``slots - 1`` most recent ones."""
+    pointers: int = 16
+    """Object pointers a frame attends to, the conditioning frames' not counted; 0: the network has no pointer tokens."""
+    layers: int = 4
+    heads: int = 1
+    feedforward: int = 2048
+    position_weight: float = 0.1
+    """Share of the sine position that is added to the frame's features before the first layer."""
+    keys_from_image: bool = False
+    """Match the frame with the image features of the memory's frame instead of the memory's own features."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """One whole network."""
+
+    name: str
+    encoder: HieraConfig | MobileConfig
+    image_size: int = 1024
+    """Side of the square that pictures are resized to, in pixels."""
+    width: int = 256
+    mask_channels: tuple[int, int] = (64, 32)
+    """Width of the decoder's maps at strides 8 and 4."""
+    decoder_heads: int = 8
+    decoder_feedforward: int = 2048
+    memory: MemoryConfig = MemoryConfig()
+    marks_absence: bool = True
+    """SAM 2.1: memories of frames without the object carry a learned mark."""
+    dates_pointers: bool = True
+    """SAM 2.1: object pointers carry their signed distance in time."""
+
+    @property
+    def grid(self) -> int:
+        """Side of the stride-16 map that memory and decoder work on."""
+        return self.image_size // 16
+
+    @property
+    def low_res(self) -> int:
+        """Side of the low-res logits, in pixels."""
+        return self.image_size // 4
+
+
+_TINY = HieraConfig(embed_dim=96, heads=1, blocks=(1, 2, 7, 2), global_blocks=(5, 7, 9))
+_SMALL = replace(_TINY, blocks=(1, 2, 11, 2), global_blocks=(7, 10, 13))
+_BASE_PLUS = HieraConfig(
+    embed_dim=112, heads=2, blocks=(2, 3, 16, 3), global_blocks=(12, 16, 20), background_grid=(14, 14)
+)
+_LARGE = HieraConfig(
+    embed_dim=144, heads=2, blocks=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8)
+)
+_TRUNKS = {"tiny": _TINY, "small": _SMALL, "base-plus": _BASE_PLUS, "large": _LARGE}
+
+_SAM21 = {
+    f"sam2.1-hiera-{size}": NetworkConfig(f"sam2.1-hiera-{size}", encoder=trunk) for size, trunk in _TRUNKS.items()
+}
+_SAM20 = {
+    f"sam2-hiera-{size}": NetworkConfig(
+        f"sam2-hiera-{size}", encoder=trunk, marks_absence=False, dates_pointers=False
+    )
+    for size, trunk in _TRUNKS.items()
+}
+
+PICO = NetworkConfig(
+    name="pico",
+    encoder=MobileConfig(),
+    image_size=384,
+    width=128,
+    decoder_heads=4,
+    decoder_feedforward=512,
+    memory=MemoryConfig(
+        slots=5, pointers=0, layers=3, heads=2, feedforward=512, position_weight=0.0, keys_from_image=True
+    ),
+    dates_pointers=False,
+)
+
+MODELS: dict[str, NetworkConfig] = {**_SAM21, **_SAM20, PICO.name: PICO}

@@ -1,0 +1,140 @@
+"""Hiera image encoder: windows, three poolings of the queries, a few global blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from masklet.model.config import HieraConfig
+from masklet.model.layers import Mlp
+
+WINDOW_POSITION = 8
+
+
+def pool_2x2(x_bhwc: Tensor) -> Tensor:
+    """Largest value of every 2 x 2 cell."""
+    return F.max_pool2d(x_bhwc.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+
+
+def to_windows(x_bhwc: Tensor, side: int) -> Tensor:
+    """Cut into side x side windows, zero-padded at the right and bottom: (b * windows, side, side, c)."""
+    _, h, w, _ = x_bhwc.shape
+    padded = F.pad(x_bhwc, (0, 0, 0, -w % side, 0, -h % side))
+    return rearrange(padded, "b (i y) (j x) c -> (b i j) y x c", y=side, x=side)
+
+
+def from_windows(windows_nyxc: Tensor, h: int, w: int) -> Tensor:
+    """Undo ``to_windows`` for a picture of h x w."""
+    side = windows_nyxc.shape[1]
+    rows, columns = -(-h // side), -(-w // side)
+    padded = rearrange(windows_nyxc, "(b i j) y x c -> b (i y) (j x) c", i=rows, j=columns)
+    return padded[:, :h, :w]
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """What distinguishes one block from the next."""
+
+    width: int
+    out_width: int
+    heads: int
+    window: int
+    """Side of the attention window; 0: the whole picture."""
+    pools: bool
+
+
+def block_shapes(config: HieraConfig) -> Iterator[BlockShape]:
+    """Shapes of all blocks in order. At a change of stage the window size lags one block."""
+    stage_starts = list(accumulate(config.blocks))[:-1]
+    width, heads, stage = config.embed_dim, config.heads, 0
+    for index in range(sum(config.blocks)):
+        window = 0 if index in config.global_blocks else config.windows[stage]
+        pools = index in stage_starts
+        if pools:
+            stage, heads = stage + 1, heads * 2
+        out_width = config.embed_dim * 2**stage
+        yield BlockShape(width, out_width, heads, window, pools)
+        width = out_width
+
+
+class WindowAttention(nn.Module):
+    """Self-attention inside windows; where the stage changes the queries are pooled."""
+
+    def __init__(self, shape: BlockShape):
+        super().__init__()
+        self.heads = shape.heads
+        self.pools = shape.pools
+        self.qkv = nn.Linear(shape.width, 3 * shape.out_width)
+        self.out = nn.Linear(shape.out_width, shape.out_width)
+
+    def forward(self, x_bhwc: Tensor) -> Tensor:
+        query, key, value = self.qkv(x_bhwc).chunk(3, dim=-1)
+        if self.pools:
+            query = pool_2x2(query)
+        _, h, w, _ = query.shape
+        mixed = F.scaled_dot_product_attention(self._split(query), self._split(key), self._split(value))
+        return self.out(rearrange(mixed, "b heads (h w) d -> b h w (heads d)", h=h, w=w))
+
+    def _split(self, x_bhwc: Tensor) -> Tensor:
+        return rearrange(x_bhwc, "b h w (heads d) -> b heads (h w) d", heads=self.heads)
+
+
+class HieraBlock(nn.Module):
+    """Pre-norm attention and feed-forward, both residual."""
+
+    def __init__(self, shape: BlockShape):
+        super().__init__()
+        self.shape = shape
+        self.norm1 = nn.LayerNorm(shape.width, eps=1e-6)
+        self.attention = WindowAttention(shape)
+        self.norm2 = nn.LayerNorm(shape.out_width, eps=1e-6)
+        self.mlp = Mlp(shape.out_width, 4 * shape.out_width, shape.out_width, layers=2, activation=F.gelu)
+        self.shortcut = nn.Linear(shape.width, shape.out_width) if shape.width != shape.out_width else nn.Identity()
+
+    def forward(self, x_bhwc: Tensor) -> Tensor:
+        normed = self.norm1(x_bhwc)
+        residual = self.shortcut(normed) if self.shape.pools else x_bhwc
+        residual = pool_2x2(residual) if self.shape.pools else residual
+        x = residual + self._attend(normed)
+        return x + self.mlp(self.norm2(x))
+
+    def _attend(self, x_bhwc: Tensor) -> Tensor:
+        if not self.shape.window:
+            return self.attention(x_bhwc)
+        _, h, w, _ = x_bhwc.shape
+        windows = self.attention(to_windows(x_bhwc, self.shape.window))
+        return from_windows(windows, h // 2, w // 2) if self.shape.pools else from_windows(windows, h, w)
+
+
+class Hiera(nn.Module):
+    """Pictures (b, 3, h, w) -> maps at strides 4, 8, 16, 32."""
+
+    def __init__(self, config: HieraConfig):
+        super().__init__()
+        c = config.embed_dim
+        self.patches = nn.Conv2d(3, c, kernel_size=7, stride=4, padding=3)
+        self.background_position = nn.Parameter(torch.zeros(1, c, *config.background_grid))
+        self.window_position = nn.Parameter(torch.zeros(1, c, WINDOW_POSITION, WINDOW_POSITION))
+        self.blocks = nn.ModuleList(HieraBlock(shape) for shape in block_shapes(config))
+        self.stage_ends = {end - 1 for end in accumulate(config.blocks)}
+
+    def forward(self, images_bchw: Tensor) -> list[Tensor]:
+        x_bhwc = self.patches(images_bchw).permute(0, 2, 3, 1)
+        x_bhwc = x_bhwc + self._position(*x_bhwc.shape[1:3])
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x_bhwc = block(x_bhwc)
+            if index in self.stage_ends:
+                maps.append(x_bhwc.permute(0, 3, 1, 2))
+        return maps
+
+    def _position(self, h: int, w: int) -> Tensor:
+        background = F.interpolate(self.background_position, size=(h, w), mode="bicubic")
+        tiles = self.window_position.tile(1, 1, -(-h // WINDOW_POSITION), -(-w // WINDOW_POSITION))
+        return (background + tiles[:, :, :h, :w]).permute(0, 2, 3, 1)

@@ -1,0 +1,53 @@
+"""Small layers that several boxes of the figure share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels of (b, c, h, w)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Mlp(nn.Module):
+    """``layers`` linear layers with an activation between them."""
+
+    def __init__(self, width: int, hidden: int, out: int, layers: int, activation: Callable[[Tensor], Tensor] = F.relu):
+        super().__init__()
+        widths = [width, *[hidden] * (layers - 1), out]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        return self.layers[-1](x)
+
+
+class AbsentMark(nn.Module):
+    """Adds a learned vector to the memories of frames in which the object is absent (SAM 2.1)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.vector = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, memory_ochw: Tensor, presence_o: Tensor) -> Tensor:
+        absent_o111 = (presence_o <= 0).to(memory_ochw.dtype)[:, None, None, None]
+        return memory_ochw + absent_o111 * self.vector[:, None, None]
+
+
+class NoMark(nn.Module):
+    """SAM 2: memories look the same whether the object was there or not."""
+
+    def forward(self, memory_ochw: Tensor, presence_o: Tensor) -> Tensor:
+        return memory_ochw

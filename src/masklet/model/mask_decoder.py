@@ -1,0 +1,123 @@
+"""Prompt tokens and image attend to each other; then every mask token paints one mask."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from masklet.model.attention import Attention
+from masklet.model.config import NetworkConfig
+from masklet.model.layers import LayerNorm2d, Mlp
+from masklet.model.outputs import ImageFeatures, MaskPrediction
+
+MASK_TOKENS = 4
+DEPTH = 2
+
+
+class TwoWayLayer(nn.Module):
+    """Tokens attend to themselves, to the image, think; then the image attends to the tokens."""
+
+    def __init__(self, width: int, heads: int, feedforward: int):
+        super().__init__()
+        self.self_attention = Attention(width, heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.token_to_image = Attention(width, heads, inner=width // 2)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, feedforward, width, layers=2)
+        self.norm3 = nn.LayerNorm(width)
+        self.image_to_token = Attention(width, heads, inner=width // 2)
+        self.norm4 = nn.LayerNorm(width)
+
+    def forward(
+        self, tokens_otc: Tensor, image_onc: Tensor, token_position_otc: Tensor, image_position_1nc: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        tokens_otc = self.norm1(self._mix_tokens(tokens_otc, token_position_otc))
+        query, key = tokens_otc + token_position_otc, image_onc + image_position_1nc
+        tokens_otc = self.norm2(tokens_otc + self.token_to_image(query, key, image_onc))
+        tokens_otc = self.norm3(tokens_otc + self.mlp(tokens_otc))
+        query = tokens_otc + token_position_otc
+        image_onc = self.norm4(image_onc + self.image_to_token(key, query, tokens_otc))
+        return tokens_otc, image_onc
+
+    def _mix_tokens(self, tokens_otc: Tensor, position_otc: Tensor) -> Tensor:
+        query = tokens_otc + position_otc
+        return tokens_otc + self.self_attention(query, query, tokens_otc)
+
+
+class FirstTwoWayLayer(TwoWayLayer):
+    """The tokens are their own position here: no position is added and nothing is kept of the input."""
+
+    def _mix_tokens(self, tokens_otc: Tensor, position_otc: Tensor) -> Tensor:
+        return self.self_attention(tokens_otc, tokens_otc, tokens_otc)
+
+
+class TwoWayTransformer(nn.Module):
+    """Two layers and a last look of the tokens at the image."""
+
+    def __init__(self, width: int, heads: int, feedforward: int):
+        super().__init__()
+        kinds = [FirstTwoWayLayer, *[TwoWayLayer] * (DEPTH - 1)]
+        self.layers = nn.ModuleList(kind(width, heads, feedforward) for kind in kinds)
+        self.last_look = Attention(width, heads, inner=width // 2)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens_otc: Tensor, image_onc: Tensor, image_position_1nc: Tensor) -> tuple[Tensor, Tensor]:
+        position_otc = tokens_otc
+        for layer in self.layers:
+            tokens_otc, image_onc = layer(tokens_otc, image_onc, position_otc, image_position_1nc)
+        key = image_onc + image_position_1nc
+        return self.norm(tokens_otc + self.last_look(tokens_otc + position_otc, key, image_onc)), image_onc
+
+
+class MaskDecoder(nn.Module):
+    """All four masks of every object, with their predicted IoU, and whether the object is there."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        c, (c8, c4) = config.width, config.mask_channels
+        self.presence_token = nn.Embedding(1, c)
+        self.iou_token = nn.Embedding(1, c)
+        self.mask_tokens = nn.Embedding(MASK_TOKENS, c)
+        self.transformer = TwoWayTransformer(c, config.decoder_heads, config.decoder_feedforward)
+        self.to_stride8 = nn.ConvTranspose2d(c, c8, 2, stride=2)
+        self.norm8 = LayerNorm2d(c8)
+        self.to_stride4 = nn.ConvTranspose2d(c8, c4, 2, stride=2)
+        self.project8 = nn.Conv2d(c, c8, 1)
+        self.project4 = nn.Conv2d(c, c4, 1)
+        self.brushes = nn.ModuleList(Mlp(c, c, c4, layers=3) for _ in range(MASK_TOKENS))
+        self.iou_head = Mlp(c, c, MASK_TOKENS, layers=3)
+        self.presence_head = Mlp(c, c, 1, layers=3)
+
+    def forward(
+        self,
+        features: ImageFeatures,
+        conditioned_ochw: Tensor,
+        dense_ochw: Tensor,
+        prompt_tokens_opc: Tensor,
+        position_1chw: Tensor,
+    ) -> MaskPrediction:
+        h, w = conditioned_ochw.shape[-2:]
+        image_onc = rearrange(conditioned_ochw + dense_ochw, "o c h w -> o (h w) c")
+        position_1nc = rearrange(position_1chw, "o c h w -> o (h w) c")
+        tokens_otc = torch.cat([self._own_tokens(len(prompt_tokens_opc)), prompt_tokens_opc], dim=1)
+        tokens_otc, image_onc = self.transformer(tokens_otc, image_onc, position_1nc)
+
+        presence_oc, iou_oc, mask_tokens_okc = tokens_otc[:, 0], tokens_otc[:, 1], tokens_otc[:, 2 : 2 + MASK_TOKENS]
+        canvas_ochw = self._upscale(rearrange(image_onc, "o (h w) c -> o c h w", h=h, w=w), features)
+        brushes_okc = torch.stack([brush(t) for brush, t in zip(self.brushes, mask_tokens_okc.unbind(1), strict=True)], 1)
+        return MaskPrediction(
+            logits_okhw=torch.einsum("okc,ochw->okhw", brushes_okc, canvas_ochw),
+            iou_ok=self.iou_head(iou_oc).sigmoid(),
+            tokens_okc=mask_tokens_okc,
+            presence_o=self.presence_head(presence_oc)[:, 0],
+        )
+
+    def _own_tokens(self, objects: int) -> Tensor:
+        own = torch.cat([self.presence_token.weight, self.iou_token.weight, self.mask_tokens.weight])
+        return own.expand(objects, -1, -1)
+
+    def _upscale(self, image_ochw: Tensor, features: ImageFeatures) -> Tensor:
+        stride8_ochw = F.gelu(self.norm8(self.to_stride8(image_ochw) + features.stride8_bchw))
+        return F.gelu(self.to_stride4(stride8_ochw) + features.stride4_bchw)

@@ -1,0 +1,50 @@
+"""A frame and its mask -> a small map that later frames attend to."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masklet.model.layers import LayerNorm2d
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise 7 x 7, then a feed-forward per pixel, scaled and residual (arXiv 2201.03545)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.filter = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = LayerNorm2d(width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 1e-6))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        y_bhwc = self.norm(self.filter(x_bchw)).permute(0, 2, 3, 1)
+        y_bhwc = self.scale * self.narrow(F.gelu(self.widen(y_bhwc)))
+        return x_bchw + y_bhwc.permute(0, 3, 1, 2)
+
+
+def mask_pyramid(width: int) -> nn.Sequential:
+    """Mask at the picture's size -> (width) channels at stride 16, in four halvings."""
+    widths = [1, width // 64, width // 16, width // 4, width]
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), LayerNorm2d(outputs), nn.GELU()]
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
+
+
+class MemoryEncoder(nn.Module):
+    """Image features before memory conditioning, plus the mask, fused and narrowed."""
+
+    def __init__(self, width: int, out: int):
+        super().__init__()
+        self.mask = mask_pyramid(width)
+        self.image = nn.Conv2d(width, width, 1)
+        self.fuse = nn.Sequential(ConvNeXtBlock(width), ConvNeXtBlock(width))
+        self.out = nn.Conv2d(width, out, 1)
+
+    def forward(self, stride16_ochw: Tensor, mask_o1hw: Tensor) -> Tensor:
+        """(o, width, h, w), (o, 1, 16 h, 16 w) -> (o, out, h, w)."""
+        return self.out(self.fuse(self.image(stride16_ochw) + self.mask(mask_o1hw)))

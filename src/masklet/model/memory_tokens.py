@@ -1,0 +1,85 @@
+"""Memories -> the keys and values of memory attention. The two ways are chosen once, when a network is made."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from masklet.model.config import NetworkConfig
+from masklet.model.outputs import Recollection
+from masklet.model.memory_attention import MemoryTokens, grid_tokens
+from masklet.model.positions import sine_grid, sine_scalar
+
+
+class UndatedPointers(nn.Module):
+    """SAM 2: pointers do not say how old they are."""
+
+    def forward(self, ages_m: Tensor, span: int, channels: int) -> Tensor:
+        return ages_m.new_zeros(len(ages_m), channels)
+
+
+class DatedPointers(nn.Module):
+    """SAM 2.1: signed age as a sine encoding, projected to the memory's width."""
+
+    def __init__(self, width: int, channels: int):
+        super().__init__()
+        self.width = width
+        self.project = nn.Linear(width, channels)
+
+    def forward(self, ages_m: Tensor, span: int, channels: int) -> Tensor:
+        return self.project(sine_scalar(ages_m / span, self.width))
+
+
+class KeysFromMemory(nn.Module):
+    """As published: keys are the memory features, placed in space and time; object pointers follow as extra tokens."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.channels = config.memory.channels
+        self.age = nn.Parameter(torch.zeros(config.memory.slots, self.channels))
+        self.date = DatedPointers(config.width, self.channels) if config.dates_pointers else UndatedPointers()
+
+    def forward(self, recollection: Recollection) -> MemoryTokens:
+        keys, values = [], []
+        for slot, memory in recollection.maps:
+            features_ochw = memory.features_ochw
+            position_1chw = sine_grid(*features_ochw.shape[1:], device=features_ochw.device)
+            keys.append(grid_tokens(features_ochw + position_1chw + self.age[slot, :, None, None]))
+            values.append(grid_tokens(features_ochw))
+        unplaced = 0
+        if recollection.pointers:
+            pointers_omc, date_mc = self._pointers(recollection)
+            keys.append(pointers_omc + date_mc)
+            values.append(pointers_omc)
+            unplaced = pointers_omc.shape[1]
+        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced)
+
+    def _pointers(self, recollection: Recollection) -> tuple[Tensor, Tensor]:
+        """Every pointer is cut into tokens of the memory's width: (o, m, channels) and their dates (m, channels)."""
+        ages, pointers = zip(*recollection.pointers, strict=True)
+        pointers_opc = torch.stack(pointers, dim=1)
+        tokens_omc = rearrange(pointers_opc, "o p (pieces c) -> o (p pieces) c", c=self.channels)
+        ages_p = torch.tensor(ages, dtype=torch.float32, device=pointers_opc.device)
+        dates_pc = self.date(ages_p, recollection.pointer_span, self.channels)
+        return tokens_omc, dates_pc.repeat_interleave(tokens_omc.shape[1] // len(ages), dim=0)
+
+
+class KeysFromImage(nn.Module):
+    """Keys are the image features of the remembered frames: what looks alike is the same thing.
+
+    A small network learns this correspondence much faster than one hidden in the memory features.
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.width)
+        self.age = nn.Parameter(torch.zeros(config.memory.slots, config.width))
+
+    def forward(self, recollection: Recollection) -> MemoryTokens:
+        keys, values = [], []
+        for slot, memory in recollection.maps:
+            assert memory.image_key_ochw is not None, "this network remembers image features"
+            keys.append(self.norm(grid_tokens(memory.image_key_ochw)) + self.age[slot])
+            values.append(grid_tokens(memory.features_ochw))
+        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced=0)

@@ -1,0 +1,72 @@
+"""Convolutional image encoder for machines without a GPU.
+
+EfficientNet-Lite0 with its batch normalisations folded into the convolutions: ImageNet training leaves constants
+there, and small batches of clips would only disturb them.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masklet.model.config import MobileConfig, MobileStage
+
+
+class Convolution(nn.Module):
+    """Convolution that pads as ImageNet training did ("same": surplus at the right and bottom), then perhaps ReLU6."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True):
+        super().__init__()
+        surplus = kernel - stride
+        self.padding = (surplus // 2, surplus - surplus // 2) * 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups)
+        self.activation = nn.ReLU6() if relu else nn.Identity()
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        return self.activation(self.conv(F.pad(x_bchw, self.padding)))
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter each channel, narrow (arXiv 1801.04381)."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int):
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = Convolution(inputs, hidden, 1) if expansion > 1 else nn.Identity()
+        self.filter = Convolution(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = Convolution(hidden, outputs, 1, relu=False)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        y_bchw = self.project(self.filter(self.expand(x_bchw)))
+        return x_bchw + y_bchw if self.residual else y_bchw
+
+
+def mobile_stage(inputs: int, stage: MobileStage) -> nn.Sequential:
+    """The blocks of one stage."""
+    first = InvertedResidual(inputs, stage.channels, stage.expansion, stage.kernel, stage.stride)
+    rest = (
+        InvertedResidual(stage.channels, stage.channels, stage.expansion, stage.kernel, 1)
+        for _ in range(stage.blocks - 1)
+    )
+    return nn.Sequential(first, *rest)
+
+
+class Mobile(nn.Module):
+    """Pictures (b, 3, h, w) with h and w multiples of 32 -> maps at strides 4, 8, 16, 32."""
+
+    def __init__(self, config: MobileConfig):
+        super().__init__()
+        self.outputs = set(config.outputs)
+        self.stem = Convolution(3, config.stem, kernel=3, stride=2)
+        widths = [config.stem, *(stage.channels for stage in config.stages)]
+        self.stages = nn.ModuleList(mobile_stage(c, stage) for c, stage in zip(widths, config.stages, strict=False))
+
+    def forward(self, images_bchw: Tensor) -> list[Tensor]:
+        x_bchw = self.stem(images_bchw)
+        maps = []
+        for index, stage in enumerate(self.stages):
+            x_bchw = stage(x_bchw)
+            if index in self.outputs:
+                maps.append(x_bchw)
+        return maps

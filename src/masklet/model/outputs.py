@@ -1,0 +1,95 @@
+"""Named results of the network's verbs. Batch axis o: one row per object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+R = TypeVar("R", bound="_Tensors")
+
+
+class _Tensors:
+    """A frozen record of tensors that moves and converts as one."""
+
+    def to(self: R, *args, **kwargs) -> R:
+        """``Tensor.to`` on every field that is a tensor."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **{k: v.to(*args, **kwargs) for k, v in moved.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
+
+    def rows(self: R, index: Tensor) -> R:
+        """The rows ``index`` of every tensor along the batch axis."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **{k: v[index] for k, v in values.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class ImageFeatures(_Tensors):
+    """What the image encoder says about pictures, before any memory."""
+
+    stride16_bchw: Tensor
+    stride8_bchw: Tensor
+    """Already projected to the decoder's width at this stride."""
+    stride4_bchw: Tensor
+    """Already projected to the decoder's width at this stride."""
+
+
+@dataclass(frozen=True)
+class MaskPrediction(_Tensors):
+    """Candidate masks of the decoder."""
+
+    logits_okhw: Tensor
+    """Low-res logits; > 0 is inside."""
+    iou_ok: Tensor
+    """Predicted IoU of each candidate with the object, 0 to 1."""
+    tokens_okc: Tensor
+    """Decoder tokens that the candidates were made from."""
+    presence_o: Tensor
+    """Logit of the object being in the picture; <= 0 means absent."""
+
+    def best(self) -> MaskPrediction:
+        """The candidate of the highest predicted IoU, k = 1."""
+        best_o = self.iou_ok.argmax(dim=1)
+        row_o = torch.arange(len(best_o), device=best_o.device)
+        return replace(
+            self,
+            logits_okhw=self.logits_okhw[row_o, best_o][:, None],
+            iou_ok=self.iou_ok[row_o, best_o][:, None],
+            tokens_okc=self.tokens_okc[row_o, best_o][:, None],
+        )
+
+
+@dataclass(frozen=True)
+class ObjectMask(_Tensors):
+    """One mask per object on one frame: what tracking reports and remembers."""
+
+    logits_o1hw: Tensor
+    """Low-res logits; -1024 everywhere where the object is absent."""
+    iou_o: Tensor
+    pointer_oc: Tensor
+    """Object pointer: a summary of the object's looks for later frames."""
+    presence_o: Tensor
+
+
+@dataclass(frozen=True)
+class FrameMemory(_Tensors):
+    """What is kept of one frame."""
+
+    features_ochw: Tensor
+    pointer_oc: Tensor
+    image_key_ochw: Tensor | None = None
+    """Image features of the frame, kept by networks that match on them."""
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """The memories that one frame attends to, chosen by the memory bank."""
+
+    maps: list[tuple[int, FrameMemory]]
+    """(temporal slot, memory): slot 0 is the previous frame, the last slot a conditioning frame."""
+    pointers: list[tuple[int, Tensor]]
+    """(frames ago, object pointer (o, c)); negative: a frame still to come."""
+    pointer_span: int
+    """The distance in frames that pointers' times are measured by."""

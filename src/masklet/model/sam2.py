@@ -1,0 +1,199 @@
+"""The network as the paper's figure draws it.
+
+    pixels -> encode_image -> recall -> decode -> choose -> remember -> (memory bank) -> recall of later frames
+
+Architecture: "SAM 2: Segment Anything in Images and Videos", arXiv 2408.00714.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masklet.model.config import HieraConfig, NetworkConfig
+from masklet.model.hiera import Hiera
+from masklet.model.layers import AbsentMark, Mlp, NoMark
+from masklet.model.mask_decoder import MaskDecoder
+from masklet.model.memory_attention import MemoryAttention
+from masklet.model.memory_encoder import MemoryEncoder
+from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
+from masklet.model.mobile import Mobile
+from masklet.model.neck import Neck
+from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection
+from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
+
+ABSENT_LOGIT = -1024.0
+MASK_LOGIT = 10.0
+"""Certainty that is given to masks which the user draws."""
+
+
+@dataclass(frozen=True)
+class Stability:
+    """When the single mask may stand for the object: its area hardly changes between the thresholds +-delta."""
+
+    delta: float = 0.05
+    threshold: float = 0.98
+
+
+class PointerHead(nn.Module):
+    """Mask token -> object pointer; absent objects share one learned pointer."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.project = Mlp(width, width, width, layers=3)
+        self.absent = nn.Parameter(torch.zeros(1, width))
+
+    def forward(self, token_oc: Tensor, presence_o: Tensor) -> Tensor:
+        return torch.where((presence_o > 0)[:, None], self.project(token_oc), self.absent)
+
+
+class NoPointer(nn.Module):
+    """For networks without object pointers: pointers of no channels."""
+
+    def forward(self, token_oc: Tensor, presence_o: Tensor) -> Tensor:
+        return token_oc.new_zeros(len(token_oc), 0)
+
+
+class SegmentationNetwork(nn.Module):
+    """Every verb is a pure function of its arguments; what is remembered is the caller's."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        c, memory = config.width, config.memory
+        self.config = config
+        self.trunk = Hiera(config.encoder) if isinstance(config.encoder, HieraConfig) else Mobile(config.encoder)
+        self.neck = Neck(config.encoder.channels, c)
+        self.prompt_encoder = PromptEncoder(c, config.image_size)
+        self.mask_decoder = MaskDecoder(config)
+        self.mask_as_prompt = nn.Conv2d(1, 1, 4, stride=4)
+        self.pointer = PointerHead(c) if memory.pointers else NoPointer()
+        self.memory_encoder = MemoryEncoder(c, memory.channels)
+        self.mark_absent = AbsentMark(memory.channels) if config.marks_absence else NoMark()
+        self.memory_tokens = KeysFromImage(config) if memory.keys_from_image else KeysFromMemory(config)
+        self.memory_attention = MemoryAttention(config)
+        self.no_memory = nn.Parameter(torch.zeros(1, c, 1, 1))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_memory.device
+
+    def encode_image(self, images_bchw: Tensor) -> ImageFeatures:
+        """Normalised RGB (b, 3, image_size, image_size) -> features."""
+        stride4, stride8, stride16 = self.neck(self.trunk(images_bchw))
+        return ImageFeatures(stride16, self.mask_decoder.project8(stride8), self.mask_decoder.project4(stride4))
+
+    def without_memory(self, features: ImageFeatures) -> Tensor:
+        """The stride-16 map of a still picture or of a frame that stands for itself: (b, c, h, w)."""
+        return features.stride16_bchw + self.no_memory
+
+    def recall(self, features: ImageFeatures, recollection: Recollection) -> Tensor:
+        """The stride-16 map, conditioned on the memories of o objects: (o, c, h, w).
+
+        ``features`` holds one picture, or one for each object.
+        """
+        memory = self.memory_tokens(recollection)
+        stride16_ochw = features.stride16_bchw.expand(len(memory.keys_omc), -1, -1, -1)
+        return self.memory_attention(stride16_ochw, memory)
+
+    def decode_all(self, features: ImageFeatures, conditioned_ochw: Tensor, prompts: PromptBatch) -> MaskPrediction:
+        """All four masks (k = 4): the single one first, then the three that share out an ambiguous prompt."""
+        tokens_opc, dense_ochw = self.prompt_encoder(prompts)
+        position_1chw = self.prompt_encoder.positions.grid(*conditioned_ochw.shape[-2:])
+        return self.mask_decoder(features, conditioned_ochw, dense_ochw, tokens_opc, position_1chw)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        conditioned_ochw: Tensor,
+        prompts: PromptBatch,
+        *,
+        candidates: bool,
+        stability: Stability | None = Stability(),
+    ) -> MaskPrediction:
+        """Three candidate masks (k = 3), or the single one (k = 1).
+
+        With ``stability`` an unstable single mask gives way to the best candidate; ``None`` always takes the single one.
+        """
+        prediction = self.decode_all(features, conditioned_ochw, prompts)
+        if candidates:
+            return candidate_masks(prediction)
+        return single_mask(prediction) if stability is None else stable_mask(prediction, stability)
+
+    def choose(self, prediction: MaskPrediction) -> ObjectMask:
+        """The candidate of the highest predicted IoU, or nothing where the object is absent."""
+        best = prediction.best()
+        present_o111 = (best.presence_o > 0)[:, None, None, None]
+        return ObjectMask(
+            logits_o1hw=torch.where(present_o111, best.logits_okhw, ABSENT_LOGIT),
+            iou_o=best.iou_ok[:, 0],
+            pointer_oc=self.pointer(best.tokens_okc[:, 0], best.presence_o),
+            presence_o=best.presence_o,
+        )
+
+    def adopt(self, features: ImageFeatures, masks_o1hw: Tensor, stability: Stability | None = Stability()) -> ObjectMask:
+        """Masks that the user drew, (o, 1, image_size, image_size) of 0 and 1, taken as they are.
+
+        Only their object pointers come from the network.
+        """
+        prompts = PromptBatch(mask_logits_o1hw=self.mask_as_prompt(masks_o1hw))
+        seen = self.decode(features, features.stride16_bchw, prompts, candidates=False, stability=stability)
+        drawn_o = masks_o1hw.flatten(1).any(dim=1)
+        presence_o = torch.where(drawn_o, MASK_LOGIT, -MASK_LOGIT)
+        pointer_oc = self.pointer(seen.tokens_okc[:, 0], torch.minimum(seen.presence_o, presence_o))
+        logits_o1hw = resize((2 * masks_o1hw - 1) * MASK_LOGIT, self.config.low_res, antialias=True)
+        return ObjectMask(logits_o1hw, torch.ones_like(presence_o), pointer_oc, presence_o)
+
+    def remember(self, features: ImageFeatures, mask: ObjectMask, *, prompted: bool) -> FrameMemory:
+        """What later frames will find of this one. Masks that a user prompted are remembered as certain."""
+        logits_o1hw = resize(mask.logits_o1hw, self.config.image_size)
+        belief_o1hw = (logits_o1hw > 0).to(logits_o1hw.dtype) if prompted else logits_o1hw.sigmoid()
+        return self.remember_belief(features, belief_o1hw, mask)
+
+    def remember_belief(self, features: ImageFeatures, belief_o1hw: Tensor, mask: ObjectMask) -> FrameMemory:
+        """As ``remember``, from the probability (o, 1, image_size, image_size) that a pixel is inside."""
+        memory_ochw = self.memory_encoder(features.stride16_bchw, (2 * belief_o1hw - 1) * MASK_LOGIT)
+        memory_ochw = self.mark_absent(memory_ochw, mask.presence_o)
+        if not self.config.memory.keys_from_image:
+            return FrameMemory(memory_ochw, mask.pointer_oc)
+        key_ochw = features.stride16_bchw.expand(len(memory_ochw), -1, -1, -1)
+        return FrameMemory(memory_ochw, mask.pointer_oc, key_ochw)
+
+
+def resize(x_bchw: Tensor, side: int, antialias: bool = False) -> Tensor:
+    """Bilinear resize to a square of ``side`` pixels."""
+    if x_bchw.shape[-2:] == (side, side):
+        return x_bchw
+    return F.interpolate(x_bchw.float(), size=(side, side), mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def single_mask(prediction: MaskPrediction) -> MaskPrediction:
+    """The mask that is trained for prompts which leave no doubt."""
+    return MaskPrediction(
+        prediction.logits_okhw[:, :1], prediction.iou_ok[:, :1], prediction.tokens_okc[:, :1], prediction.presence_o
+    )
+
+
+def candidate_masks(prediction: MaskPrediction) -> MaskPrediction:
+    """The three masks that are trained to share out an ambiguous prompt."""
+    return MaskPrediction(
+        prediction.logits_okhw[:, 1:], prediction.iou_ok[:, 1:], prediction.tokens_okc[:, 1:], prediction.presence_o
+    )
+
+
+def stable_mask(prediction: MaskPrediction, stability: Stability) -> MaskPrediction:
+    """The single mask where it is stable, else the best candidate. The token stays the single mask's, as published."""
+    single, best = single_mask(prediction), candidate_masks(prediction).best()
+    logits_on = single.logits_okhw.flatten(1)
+    inner_o = (logits_on > stability.delta).sum(dim=1).float()
+    outer_o = (logits_on > -stability.delta).sum(dim=1).float()
+    stable_o1 = (torch.where(outer_o > 0, inner_o / outer_o, 1.0) >= stability.threshold)[:, None]
+    return MaskPrediction(
+        logits_okhw=torch.where(stable_o1[..., None, None], single.logits_okhw, best.logits_okhw),
+        iou_ok=torch.where(stable_o1, single.iou_ok, best.iou_ok),
+        tokens_okc=single.tokens_okc,
+        presence_o=prediction.presence_o,
+    )

@@ -47,7 +47,8 @@ class Actor:
         """How far, in pixels (x, y), the object's centre moves while the shutter is open."""
         other = frame - 1 if frame else min(1, len(views_f33) - 1)
         here, there = (_centre(views_f33[f] @ self.pose_f33[f]) for f in (frame, other))
-        return self.shutter * (here - there)
+        way = self.shutter * (here - there)
+        return way * min(1.0, MAX_STREAK / max(1e-6, np.abs(way).max()))
 
 
 def _centre(matrix: np.ndarray) -> np.ndarray:
@@ -71,12 +72,13 @@ def paint_clip(
 def _paint(canvas: np.ndarray, owners: np.ndarray, actor: Actor, frame: int, views_f33: np.ndarray) -> None:
     matrix = actor.matrix(frame, views_f33[frame])
     streak = actor.streak(frame, views_f33) if actor.shutter else np.zeros(2)
-    box = _visible_box(matrix, actor.sprites[0].shape, canvas.shape, margin=int(np.abs(streak).max() / 2) + 1)
+    matrix = _shift(-streak / 2) @ matrix
+    box = _visible_box(matrix, actor.sprites[0].shape, canvas.shape, margin=int(np.abs(streak).max()) + 1)
     if box is None:
         return
     x0, y0, x1, y1 = box
-    shifted = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ matrix
-    layer = cv2.warpPerspective(actor.sprite(frame), shifted, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+    to_box = _shift(np.array([-x0, -y0])) @ matrix
+    layer = cv2.warpPerspective(actor.sprite(frame), to_box, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
     layer = _smeared(layer, streak)
     if actor.gain_f is not None:
         gain = float(actor.gain_f[frame])
@@ -84,6 +86,10 @@ def _paint(canvas: np.ndarray, owners: np.ndarray, actor: Actor, frame: int, vie
     _blend(canvas[y0:y1, x0:x1], layer)
     if actor.label is not None:
         owners[y0:y1, x0:x1][layer[..., 3] > 127] = actor.label
+
+
+def _shift(way: np.ndarray) -> np.ndarray:
+    return np.array([[1, 0, way[0]], [0, 1, way[1]], [0, 0, 1]], np.float64)
 
 
 def _visible_box(
@@ -101,15 +107,15 @@ def _visible_box(
 
 
 def _smeared(layer: np.ndarray, streak: np.ndarray) -> np.ndarray:
-    length = int(min(MAX_STREAK, np.hypot(*streak))) | 1
-    if length < 3:
-        return layer
-    middle = length // 2
-    reach = streak / np.hypot(*streak) * middle
-    kernel = np.zeros((length, length), np.float32)
-    ends = [tuple(int(round(middle + sign * way)) for way in reach) for sign in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0)
-    return cv2.filter2D(layer, -1, kernel / kernel.sum(), borderType=cv2.BORDER_CONSTANT)
+    """The mean of the layer at 2^n places along the streak: each pass averages it with itself, half as far away."""
+    height, width = layer.shape[:2]
+    for _ in range(int(np.ceil(np.log2(max(1.0, np.abs(streak).max()))))):
+        streak = streak / 2
+        x, y = (int(round(way)) for way in streak)
+        shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        moved = cv2.warpAffine(layer, shift, (width, height), flags=cv2.INTER_NEAREST)
+        layer = cv2.addWeighted(layer, 0.5, moved, 0.5, 0)
+    return layer
 
 
 def _blend(canvas: np.ndarray, layer: np.ndarray) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
 from masklet.data.motion import drift
+
+SHEET_SLACK = 64
 
 
 def filmed(rng: np.random.Generator, frames_fhwc: np.ndarray) -> np.ndarray:
@@ -46,14 +50,18 @@ def _coarse(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarr
 
 def _noisy(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarray]:
     height, width = frames[0].shape[:2]
-    sheet = np.empty((height + 32, width + 32, 3), np.int8)
-    cv2.setRNGSeed(int(rng.integers(2**31)))
-    cv2.randn(sheet, 0, rng.uniform(1, 9))
-    corners = rng.integers(0, 33, (len(frames), 2))
+    sheet = cv2.multiply(_noise_sheet(max(height, width) + SHEET_SLACK), rng.uniform(0.05, 0.45))
+    corners = rng.integers(0, SHEET_SLACK + 1, (len(frames), 2))
     return [
         cv2.add(frame, sheet[y : y + height, x : x + width], dtype=cv2.CV_8U)
         for frame, (y, x) in zip(frames, corners, strict=True)
     ]
+
+
+@lru_cache(maxsize=4)
+def _noise_sheet(side: int) -> np.ndarray:
+    noise = np.random.default_rng(side).standard_normal((side, side, 3), np.float32)
+    return np.clip(20 * noise, -127, 127).astype(np.int8)
 
 
 def _compressed(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarray]:

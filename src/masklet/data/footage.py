@@ -9,6 +9,8 @@ import numpy as np
 
 from masklet.data.motion import Elastic
 
+STEP = 4
+
 
 def covering(rng: np.random.Generator, picture_hw: tuple[int, int], aspect: float, zoom: float) -> np.ndarray:
     """A homography from picture to world that fills the world (aspect wide, 1 high), `zoom` times larger than needed."""
@@ -53,32 +55,29 @@ class Push:
     reach: np.ndarray
     way_f2: np.ndarray
 
-    def displacement(self, frame: int, size: int) -> np.ndarray:
-        """Displacements (h, w, 2) from output to source, in pixels."""
-        way = self.way_f2[frame]
-        coarse = (np.arange(size // 4, dtype=np.float32) + 0.5) / (size // 4)
-        bell_x, bell_y = (
-            np.exp(-0.5 * ((coarse - self.centre[i] - way[i]) / self.reach[i]) ** 2) for i in range(2)
-        )
-        field = (bell_y[:, None] * bell_x)[..., None] * (-size * way).astype(np.float32)
-        return cv2.resize(field.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    def displacement(self, frame: int, grid: np.ndarray) -> np.ndarray:
+        """Displacements (h, w, 2) from output to source at the points of a grid (h, w, 2)."""
+        away = (grid - (self.centre + self.way_f2[frame]).astype(np.float32)) / self.reach.astype(np.float32)
+        bell = np.exp(-0.5 * np.square(away).sum(axis=2, keepdims=True))
+        return bell * -self.way_f2[frame].astype(np.float32)
 
 
-def flow(
-    matrix: np.ndarray, frame: int, size: int, elastic: Elastic | None, pushes: list[Push]
-) -> np.ndarray:
+def flow(matrix: np.ndarray, frame: int, size: int, elastic: Elastic | None, pushes: list[Push]) -> np.ndarray:
     """The map (h, w, 2) that says where in the source each pixel of the square comes from.
 
-    `matrix` leads from the source to the square.
+    `matrix` leads from the source to the square. The map is worked out on a grid `STEP` times coarser, one cell wider
+    on each side, and interpolated: everything in it is smooth.
     """
-    grid = np.empty((size, size, 2), np.float32)
-    grid[..., 0] = np.arange(size, dtype=np.float32)
-    grid[..., 1] = np.arange(size, dtype=np.float32)[:, None]
+    cells = -(-size // STEP) + 2
+    ticks = ((np.arange(cells, dtype=np.float32) - 0.5) * STEP - 0.5) / size
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=2)
+    moved = grid.copy()
     if elastic:
-        grid += elastic.displacement(frame, size, size)
+        moved += elastic.displacement(frame, cells, cells) / cells
     for push in pushes:
-        grid += push.displacement(frame, size)
-    return cv2.perspectiveTransform(grid, np.linalg.inv(matrix))
+        moved += push.displacement(frame, grid)
+    coarse = cv2.perspectiveTransform(moved * size, np.linalg.inv(matrix)).astype(np.float32)
+    return cv2.resize(coarse, (cells * STEP, cells * STEP))[STEP : STEP + size, STEP : STEP + size]
 
 
 def warped(picture: np.ndarray, masks_ohw: np.ndarray, source_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-MAX_PHOTO_SIDE = 768
+MAX_PHOTO_SIDE = 640
 
 
 class ByteCache:
@@ -63,7 +63,7 @@ class Material:
         ValueError: if the folder has no cut-outs or nothing to put behind them.
     """
 
-    def __init__(self, assets: Path, cache_bytes: int = 400 << 20) -> None:
+    def __init__(self, assets: Path, cache_bytes: int = 1000 << 20) -> None:
         self.assets = Path(assets)
         self.cache = ByteCache(cache_bytes)
         self.people = self._pictures("ccp_people_parts")

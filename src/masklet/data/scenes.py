@@ -38,6 +38,7 @@ class Stage:
     aspect: float
     backdrops: list[np.ndarray]
     views_f33: np.ndarray
+    mean_and_std: tuple[np.ndarray, np.ndarray]
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
@@ -97,17 +98,13 @@ def _stage(rng: np.random.Generator, material: Material, frames: int, size: int)
     else:
         picture = material.photo(rng)
         zoom = heavy_tailed(rng, 1.4, 0.35, 3.0)
-        pictures = [_shrunk(picture, zoom * size * 1.2)]
+        pictures = [sprites.shrunk(picture, 1.2 * zoom * size / min(picture.shape[:2]))]
     if rng.random() < 0.5:
         pictures = [cv2.flip(picture, 1) for picture in pictures]
     placed = covering(rng, pictures[0].shape[:2], aspect, max(1.0, zoom))
     backdrops = seen(pictures, views_f33 @ placed, size)
-    return Stage(rng, material, frames, size, aspect, backdrops, views_f33)
-
-
-def _shrunk(picture: np.ndarray, shortest: float) -> np.ndarray:
-    scale = shortest / min(picture.shape[:2])
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 0.8 else picture
+    colours = cv2.meanStdDev(np.ascontiguousarray(backdrops[0][::4, ::4]))
+    return Stage(rng, material, frames, size, aspect, backdrops, views_f33, (colours[0], colours[1]))
 
 
 def _role(stage: Stage, extent: float | None = None) -> Role:
@@ -142,7 +139,7 @@ def _finished(stage: Stage, look: list[np.ndarray]) -> list[np.ndarray]:
     flip, weight, sigma = stage.chance(0.5), rng.uniform(0, 0.7), rng.uniform(0.35, 0.9)
     look = [cv2.flip(sprite, 1) if flip else sprite for sprite in look]
     if stage.chance(0.6):
-        look = [sprites.harmonised(sprite, stage.backdrops[0], weight) for sprite in look]
+        look = [sprites.harmonised(sprite, *stage.mean_and_std, weight) for sprite in look]
     return [sprites.softened(sprite, sigma) for sprite in look]
 
 

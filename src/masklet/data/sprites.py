@@ -10,7 +10,7 @@ from masklet.data.material import Material
 
 def premultiplied(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """A sprite (h, w, 4) of colours (h, w, 3) and alpha (h, w), all uint8."""
-    return np.dstack([cv2.multiply(rgb, cv2.merge([alpha] * 3), scale=1 / 255), alpha])
+    return cv2.merge([cv2.multiply(rgb, cv2.merge([alpha] * 3), scale=1 / 255), alpha])
 
 
 def trimmed(phases: list[np.ndarray]) -> list[np.ndarray]:
@@ -21,12 +21,18 @@ def trimmed(phases: list[np.ndarray]) -> list[np.ndarray]:
 
 def fitted(sprite: np.ndarray, longest: float) -> np.ndarray:
     """The sprite shrunk to at most `longest` pixels, with a transparent margin for soft edges and deformation."""
-    scale = longest / max(sprite.shape[:2])
-    if scale < 1:
-        size = [max(3, round(side * scale)) for side in sprite.shape[1::-1]]
-        sprite = cv2.resize(sprite, size, interpolation=cv2.INTER_AREA)
+    sprite = shrunk(sprite, longest / max(sprite.shape[:2]))
     margin = 2 + max(sprite.shape[:2]) // 12
     return cv2.copyMakeBorder(sprite, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+
+
+def shrunk(picture: np.ndarray, scale: float) -> np.ndarray:
+    """The picture at `scale`, if that is below 1: halved while possible (exact and fast), then interpolated."""
+    height, width = (max(3, round(side * scale)) for side in picture.shape[:2])
+    while min(picture.shape[0] / height, picture.shape[1] / width) >= 2:
+        halves = (picture.shape[1] // 2, picture.shape[0] // 2)
+        picture = cv2.resize(picture[: halves[1] * 2, : halves[0] * 2], halves, interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, (width, height)) if scale < 1 else picture
 
 
 def still(rng: np.random.Generator, material: Material) -> list[np.ndarray]:
@@ -46,8 +52,12 @@ def animated(rng: np.random.Generator, material: Material, frames: int) -> list[
 def person(rng: np.random.Generator, material: Material) -> list[np.ndarray]:
     """A person cut from a photo, at times only the upper or the lower body."""
     rgb, labels = material.person(rng)
-    inside = cv2.erode((labels > 0).astype(np.uint8) * 255, np.ones((3, 3), np.uint8))
-    sprite = trimmed([premultiplied(rgb, cv2.GaussianBlur(inside, (3, 3), 0))])[0]
+    if not labels.any():
+        return still(rng, material)
+    x, y, width, height = cv2.boundingRect((labels > 0).astype(np.uint8))
+    box = np.s_[y : y + height, x : x + width]
+    inside = cv2.erode((labels[box] > 0).astype(np.uint8) * 255, np.ones((3, 3), np.uint8))
+    sprite = premultiplied(rgb[box], cv2.GaussianBlur(inside, (3, 3), 0))
     if rng.random() < 0.3:
         cut = int(sprite.shape[0] * rng.uniform(0.35, 0.7))
         sprite = sprite[:cut] if rng.random() < 0.7 else sprite[cut:]
@@ -101,14 +111,13 @@ def recoloured(rng: np.random.Generator, sprite: np.ndarray, strength: float) ->
     gain_s, gain_v = np.exp(rng.normal(0, 0.35 * strength, 2))
     hsv = cv2.multiply(hsv, (1.0, float(gain_s), float(gain_v), 1.0))
     rgb = cv2.min(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), cv2.merge([sprite[..., 3]] * 3))
-    return np.dstack([rgb, sprite[..., 3]])
+    return cv2.merge([rgb, sprite[..., 3]])
 
 
-def harmonised(sprite: np.ndarray, scene: np.ndarray, weight: float) -> np.ndarray:
-    """The sprite with the mean and spread of its colours drawn towards those of the scene, by `weight` in 0..1."""
+def harmonised(sprite: np.ndarray, scene_mean: np.ndarray, scene_std: np.ndarray, weight: float) -> np.ndarray:
+    """The sprite with the mean and spread of its colours drawn towards a scene's (3, 1), by `weight` in 0..1."""
     opaque = np.ascontiguousarray((sprite[..., 3] > 200).astype(np.uint8))
     own_mean, own_std = cv2.meanStdDev(sprite[..., :3], mask=opaque)
-    scene_mean, scene_std = cv2.meanStdDev(scene)
     gain = 1 + weight * (np.clip(scene_std / np.maximum(own_std, 8), 0.4, 1.6) - 1)
     shift = own_mean + weight * (scene_mean - own_mean) - gain * own_mean
     affine = np.zeros((4, 4))

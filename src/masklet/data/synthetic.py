@@ -57,7 +57,7 @@ class SyntheticClips:
     """
 
     def __init__(
-        self, assets: Path, *, frames: int = 4, size: int = 256, max_objects: int = 2, cache_bytes: int = 400 << 20
+        self, assets: Path, *, frames: int = 4, size: int = 256, max_objects: int = 2, cache_bytes: int = 1000 << 20
     ) -> None:
         if frames < 1 or size < 32 or max_objects < 1:
             raise ValueError(

@@ -1,0 +1,187 @@
+"""Pure functions on masks and mask logits.
+
+Logits are torch tensors whose last two axes are height and width; positive means object. Masks are bool
+numpy arrays (h, w), `masks_ohw` with one layer per object. `video_hw` is (height, width) of the picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco
+
+if TYPE_CHECKING:
+    import torch
+
+OVERLAP_LOGIT = -10.0
+MAX_RLE_PIXELS = 1 << 26
+
+
+class Rle(TypedDict):
+    """COCO run lengths: `size` is [height, width], `counts` the compressed string."""
+
+    size: list[int]
+    counts: str
+
+
+def resize_logits(logits: torch.Tensor, video_hw: tuple[int, int]) -> torch.Tensor:
+    """Bilinear resize of logits (..., h, w) to (..., *video_hw), pixel centres aligned (align_corners off)."""
+    from torch.nn import functional
+
+    *leading, h, w = logits.shape
+    resized = functional.interpolate(logits.reshape(-1, 1, h, w), size=video_hw, mode="bilinear", align_corners=False)
+    return resized.reshape(*leading, *video_hw)
+
+
+def threshold(logits: torch.Tensor, at: float = 0.0) -> np.ndarray:
+    """The bool numpy mask where the logits are above `at`, same shape, on the CPU."""
+    return (logits > at).cpu().numpy()
+
+
+def resize(mask: np.ndarray, video_hw: tuple[int, int]) -> np.ndarray:
+    """Resizes one bool mask (h, w): a pixel is set where at least half of what it covers was set."""
+    height, width = video_hw
+    shrinking = height < mask.shape[0] or width < mask.shape[1]
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return cv2.resize(mask.astype(np.float32), (width, height), interpolation=method) >= 0.5
+
+
+def without_overlap(logits_ohw: torch.Tensor) -> torch.Tensor:
+    """Leaves each pixel to the object with the highest logit (the first of equals).
+
+    The other objects' logits there become at most -10. Shape (o, ..., h, w), unchanged.
+    """
+    import torch
+
+    winner = logits_ohw.argmax(dim=0, keepdim=True)
+    wins = torch.zeros_like(logits_ohw, dtype=torch.bool).scatter_(0, winner, True)
+    return torch.where(wins, logits_ohw, logits_ohw.clamp(max=OVERLAP_LOGIT))
+
+
+def stability_score(logits: torch.Tensor, delta: float, at: float = 0.0) -> torch.Tensor:
+    """How little the mask changes with its threshold: area above `at + delta` by area above `at - delta`.
+
+    Logits (..., h, w) give scores (...) in 0..1; 1 where even the larger area is empty.
+    """
+    inner = (logits > at + delta).sum(dim=(-2, -1))
+    outer = (logits > at - delta).sum(dim=(-2, -1))
+    return (inner / outer.clamp(min=1)).where(outer > 0, 1.0)
+
+
+def remove_small_components(mask: np.ndarray, min_area: int, keep_largest: bool = True) -> np.ndarray:
+    """Clears the 8-connected parts of fewer than `min_area` pixels.
+
+    With `keep_largest`, the largest part stays if all of them are small.
+    """
+    labels, areas = _components(mask)
+    if len(areas) == 0:
+        return mask.copy()
+    stays = areas >= min_area
+    if keep_largest and not stays.any():
+        stays[areas.argmax()] = True
+    return np.concatenate([[False], stays])[labels]
+
+
+def fill_small_holes(mask: np.ndarray, min_area: int) -> np.ndarray:
+    """Sets the 8-connected parts of the background of fewer than `min_area` pixels, also at the picture's border."""
+    return ~remove_small_components(~mask, min_area, keep_largest=not mask.any())
+
+
+def areas(masks_ohw: np.ndarray) -> np.ndarray:
+    """Pixels per mask: (..., h, w) bool to (...) int64."""
+    return np.count_nonzero(masks_ohw, axis=(-2, -1))
+
+
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom edge (x0, y0, x1, y1) around the set pixels, x1 and y1 exclusive; None if empty."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    y0, y1 = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[y0:y1].any(axis=0))
+    return int(columns[0]), y0, int(columns[-1]) + 1, y1
+
+
+def encode_rle(mask: np.ndarray) -> Rle:
+    """COCO run lengths of one bool mask (h, w)."""
+    counts = cast(bytes, coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"])
+    height, width = mask.shape
+    return Rle(size=[height, width], counts=counts.decode("ascii"))
+
+
+def decode_rle(rle: Any, max_pixels: int = MAX_RLE_PIXELS) -> np.ndarray:
+    """The bool mask (h, w) of COCO run lengths, compressed (str or bytes) or a plain list of counts.
+
+    The input may come from anywhere: a size over `max_pixels` or counts that do not add up to it raise ValueError
+    before anything of that size is allocated. (pycocotools reads past the end of a malformed string, so the
+    counts are parsed here.)
+    """
+    height, width = _rle_size(rle, max_pixels)
+    counts = rle.get("counts")
+    if isinstance(counts, (str, bytes)):
+        runs = _parse_counts(counts)
+    elif isinstance(counts, list):
+        runs = _listed_counts(counts)
+    else:
+        raise ValueError(f"RLE counts must be a string or a list of integers, got {type(counts).__name__}")
+    if runs.size == 0 or runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
+        raise ValueError(f"RLE counts do not add up to the {height * width} pixels of size {height}x{width}")
+    is_object = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(is_object, runs).reshape(width, height).T)
+
+
+def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (h, w), 0 for background, and the area of each label from 1 on."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return labels, stats[1:, cv2.CC_STAT_AREA]
+
+
+def _rle_size(rle: Any, max_pixels: int) -> tuple[int, int]:
+    if not isinstance(rle, dict):
+        raise ValueError(f'RLE must be {{"size": [height, width], "counts": ...}}, got {type(rle).__name__}')
+    size = rle.get("size")
+    if not isinstance(size, (list, tuple)) or [type(side) for side in size] != [int, int] or min(size) < 1:
+        raise ValueError(f"RLE size must be two positive integers [height, width], got {str(size)[:80]}")
+    height, width = size
+    if height * width > max_pixels:
+        raise ValueError(f"RLE size {height}x{width} is over the limit of {max_pixels} pixels")
+    return height, width
+
+
+def _listed_counts(counts: list[Any]) -> np.ndarray:
+    if not all(type(count) is int and 0 <= count <= MAX_RLE_PIXELS for count in counts):
+        raise ValueError("RLE counts must be integers from 0 to the number of pixels")
+    return np.array(counts, dtype=np.int64)
+
+
+def _parse_counts(counts: str | bytes) -> np.ndarray:
+    """Run lengths (r,) int64 of COCO's string.
+
+    Each number is a little-endian sequence of characters `chr(48 + bits)`: five value bits, bit 5 set when more follow,
+    bit 4 of the last one the sign. From the fourth number on, the difference to the number two before is stored.
+    """
+    try:
+        text = counts.encode("ascii") if isinstance(counts, str) else counts
+    except UnicodeEncodeError as error:
+        raise ValueError("RLE counts must be ASCII characters from '0' to 'o'") from error
+    bits = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - 48
+    if bits.size == 0 or bits.min() < 0 or bits.max() > 63 or bits[-1] & 32:
+        raise ValueError("RLE counts are empty, cut short or hold characters outside '0' to 'o'")
+    starts = np.concatenate([[0], np.flatnonzero((bits & 32) == 0)[:-1] + 1])
+    lengths = np.diff(starts, append=bits.size)
+    if lengths.max() > 7:
+        raise ValueError("RLE counts hold a number of more than 32 bits")
+    place = np.arange(bits.size) - np.repeat(starts, lengths)
+    values = np.add.reduceat((bits & 31) << (5 * place), starts)
+    is_negative = bits[starts + lengths - 1] & 16 != 0
+    values -= is_negative.astype(np.int64) << (5 * lengths)
+    return _undo_differences(values)
+
+
+def _undo_differences(values: np.ndarray) -> np.ndarray:
+    runs = values.copy()
+    runs[1::2] = np.cumsum(values[1::2])
+    runs[2::2] = np.cumsum(values[2::2])
+    return runs

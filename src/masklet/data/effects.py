@@ -21,7 +21,7 @@ def filmed(rng: np.random.Generator, frames_fhwc: np.ndarray) -> np.ndarray:
         lit = _coarse(rng, lit)
     if rng.random() < 0.4:
         lit = _noisy(rng, lit)
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         lit = _compressed(rng, lit)
     return np.stack(lit)
 

@@ -104,7 +104,7 @@ def _stage(rng: np.random.Generator, material: Material, frames: int, size: int)
     placed = covering(rng, pictures[0].shape[:2], aspect, max(1.0, zoom))
     backdrops = seen(pictures, views_f33 @ placed, size)
     colours = cv2.meanStdDev(np.ascontiguousarray(backdrops[0][::4, ::4]))
-    return Stage(rng, material, frames, size, aspect, backdrops, views_f33, (colours[0], colours[1]))
+    return Stage(rng, material, frames, size, aspect, backdrops, views_f33, (colours[0].ravel(), colours[1].ravel()))
 
 
 def _role(stage: Stage, extent: float | None = None) -> Role:
@@ -136,11 +136,11 @@ def _appearance(stage: Stage) -> list[np.ndarray]:
 
 def _finished(stage: Stage, look: list[np.ndarray]) -> list[np.ndarray]:
     rng = stage.rng
-    flip, weight, sigma = stage.chance(0.5), rng.uniform(0, 0.7), rng.uniform(0.35, 0.9)
+    flip, weight, passes = stage.chance(0.5), rng.uniform(0, 0.7), int(rng.integers(1, 3))
     look = [cv2.flip(sprite, 1) if flip else sprite for sprite in look]
     if stage.chance(0.6):
         look = [sprites.harmonised(sprite, *stage.mean_and_std, weight) for sprite in look]
-    return [sprites.softened(sprite, sigma) for sprite in look]
+    return [sprites.softened(sprite, passes) for sprite in look]
 
 
 def _lead_actors(stage: Stage, role: Role, label: int) -> list[Actor]:
@@ -200,13 +200,11 @@ def _cast(stage: Stage, role: Role, label: int) -> list[Actor]:
     gain_f = np.clip(np.exp(drift(rng, frames, 0.06)), 0.4, 1.8) if stage.chance(0.3) else None
     shutter = float(rng.uniform(0.1, 0.8)) if stage.chance(0.4) else 0.0
     actor = Actor(role.sprites, role.track.matrices(role.extent), label, elastic, gain_f, shutter)
-    return [_shadow(stage, actor), actor] if stage.chance(0.3) else [actor]
+    return [_shadow(stage, actor), actor] if stage.chance(0.25) else [actor]
 
 
 def _shadow(stage: Stage, actor: Actor) -> Actor:
     rng = stage.rng
-    sigma = 0.03 * max(actor.sprites[0].shape[:2]) + 0.5
     moved = np.eye(3)
     moved[:2, 2] = rng.normal(0, 0.06), rng.uniform(0, 0.12)
-    looks = [sprites.shadow(sprite, rng.uniform(0.2, 0.6), sigma) for sprite in actor.sprites[:1]]
-    return Actor(looks, actor.pose_f33 @ moved, None)
+    return Actor([sprites.shadow(actor.sprites[0], rng.uniform(0.2, 0.6))], actor.pose_f33 @ moved, None)

@@ -115,27 +115,29 @@ def recoloured(rng: np.random.Generator, sprite: np.ndarray, strength: float) ->
 
 
 def harmonised(sprite: np.ndarray, scene_mean: np.ndarray, scene_std: np.ndarray, weight: float) -> np.ndarray:
-    """The sprite with the mean and spread of its colours drawn towards a scene's (3, 1), by `weight` in 0..1."""
-    opaque = np.ascontiguousarray((sprite[..., 3] > 200).astype(np.uint8))
-    own_mean, own_std = cv2.meanStdDev(sprite[..., :3], mask=opaque)
+    """The sprite with the mean and spread of its colours drawn towards a scene's (3,), by `weight` in 0..1."""
+    sample = np.ascontiguousarray(sprite[::3, ::3])
+    own_mean, own_std = (
+        stat.ravel() for stat in cv2.meanStdDev(sample[..., :3], mask=(sample[..., 3] > 200).astype(np.uint8))
+    )
     gain = 1 + weight * (np.clip(scene_std / np.maximum(own_std, 8), 0.4, 1.6) - 1)
-    shift = own_mean + weight * (scene_mean - own_mean) - gain * own_mean
-    affine = np.zeros((4, 4))
-    affine[range(4), range(4)] = [*gain.ravel(), 1.0]
-    affine[:3, 3] = shift.ravel() / 255
-    changed = cv2.transform(sprite, affine)
-    changed[..., :3] = cv2.min(np.ascontiguousarray(changed[..., :3]), cv2.merge([sprite[..., 3]] * 3))
-    return changed
+    shift = (own_mean + weight * (scene_mean - own_mean) - gain * own_mean) / 255
+    alpha = sprite[..., 3]
+    alphas = cv2.merge([alpha] * 4)
+    raised = cv2.add(cv2.multiply(sprite, (*gain, 1.0)), cv2.multiply(alphas, (*np.maximum(shift, 0), 0.0)))
+    lowered = cv2.subtract(raised, cv2.multiply(alphas, (*np.maximum(-shift, 0), 0.0)))
+    return cv2.min(lowered, alphas)
 
 
-def softened(sprite: np.ndarray, sigma: float) -> np.ndarray:
+def softened(sprite: np.ndarray, passes: int) -> np.ndarray:
     """The sprite slightly out of focus, so that no cut edge shows."""
-    return cv2.GaussianBlur(sprite, (0, 0), sigma)
+    for _ in range(passes):
+        sprite = cv2.GaussianBlur(sprite, (3, 3), 0)
+    return sprite
 
 
-def shadow(sprite: np.ndarray, opacity: float, sigma: float) -> np.ndarray:
-    """A soft black shadow of the sprite."""
-    blurred = cv2.GaussianBlur(np.ascontiguousarray(sprite[..., 3]), (0, 0), sigma)
-    black = np.zeros_like(sprite)
-    black[..., 3] = cv2.convertScaleAbs(blurred, alpha=opacity)
-    return black
+def shadow(sprite: np.ndarray, opacity: float) -> np.ndarray:
+    """A soft black shadow of the sprite, at a fraction of its resolution."""
+    alpha = shrunk(np.ascontiguousarray(sprite[..., 3]), 32 / max(sprite.shape[:2]))
+    blurred = cv2.convertScaleAbs(cv2.GaussianBlur(alpha, (3, 3), 0), alpha=opacity)
+    return cv2.merge([np.zeros_like(blurred)] * 3 + [blurred])

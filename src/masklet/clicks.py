@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from masklet.masks import bounding_box
+from masklet.masks import bounding_box, check_comparable
 from masklet.prompts import NEGATIVE, POSITIVE, Box, Points
 
 
@@ -20,7 +20,7 @@ def next_click(truth: np.ndarray, prediction: np.ndarray) -> Points | None:
     With an empty `prediction` this is the centre of the object. None when nothing is wrong.
     Source: Sofiiuk et al., "Reviving Iterative Training with Mask Guidance for Interactive Segmentation", 2021.
     """
-    _check_same_size(truth, prediction)
+    check_comparable(truth, prediction)
     missed = _deepest_pixel(truth & ~prediction)
     excess = _deepest_pixel(prediction & ~truth)
     (depth, xy), label = (missed, POSITIVE) if missed[0] > excess[0] else (excess, NEGATIVE)
@@ -32,7 +32,7 @@ def sample_click(truth: np.ndarray, prediction: np.ndarray, rng: np.random.Gener
 
     When nothing is wrong, a negative click anywhere outside the object (positive if the object fills the picture).
     """
-    _check_same_size(truth, prediction)
+    check_comparable(truth, prediction)
     candidates = np.flatnonzero(truth != prediction)
     if candidates.size == 0:
         candidates = np.flatnonzero(~truth)
@@ -66,11 +66,3 @@ def _deepest_pixel(region: np.ndarray) -> tuple[float, tuple[int, int]]:
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
     return float(distance[y, x]), (int(x) + x0, int(y) + y0)
-
-
-def _check_same_size(truth: np.ndarray, prediction: np.ndarray) -> None:
-    for name, mask in (("truth", truth), ("prediction", prediction)):
-        if mask.ndim != 2 or mask.dtype != bool:
-            raise ValueError(f"{name} must be a bool array (h, w), got {mask.dtype} {mask.shape}; pass `logits > 0`")
-    if truth.shape != prediction.shape:
-        raise ValueError(f"truth is {truth.shape} but prediction is {prediction.shape}; resize one with masks.resize")

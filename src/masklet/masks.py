@@ -104,6 +104,15 @@ def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return int(columns[0]), y0, int(columns[-1]) + 1, y1
 
 
+def check_comparable(truth: np.ndarray, prediction: np.ndarray) -> None:
+    """Raises ValueError unless both are bool masks (h, w) of one size."""
+    for name, mask in (("truth", truth), ("prediction", prediction)):
+        if mask.ndim != 2 or mask.dtype != bool:
+            raise ValueError(f"{name} must be a bool array (h, w), got {mask.dtype} {mask.shape}; pass `logits > 0`")
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth is {truth.shape} but prediction is {prediction.shape}; resize one with masks.resize")
+
+
 def encode_rle(mask: np.ndarray) -> Rle:
     """COCO run lengths of one bool mask (h, w)."""
     counts = cast(bytes, coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"])

@@ -36,23 +36,19 @@ class Actor:
         sprite = self.sprites[frame % len(self.sprites)]
         return self.elastic.apply(sprite, frame) if self.elastic else sprite
 
-    def matrix(self, frame: int, view_33: np.ndarray) -> np.ndarray:
-        """The homography from the sprite's pixels to those of the picture."""
-        height, width = self.sprites[frame % len(self.sprites)].shape[:2]
+    def matrices(self, views_f33: np.ndarray) -> np.ndarray:
+        """The homographies (f, 3, 3) from the sprite's pixels to those of the picture."""
+        height, width = self.sprites[0].shape[:2]
         unit = 1 / max(height, width)
         centred = np.array([[unit, 0, -(width - 1) / 2 * unit], [0, unit, -(height - 1) / 2 * unit], [0, 0, 1]])
-        return view_33 @ self.pose_f33[frame] @ centred
+        return views_f33 @ self.pose_f33 @ centred
 
-    def streak(self, frame: int, views_f33: np.ndarray) -> np.ndarray:
-        """How far, in pixels (x, y), the object's centre moves while the shutter is open."""
-        other = frame - 1 if frame else min(1, len(views_f33) - 1)
-        here, there = (_centre(views_f33[f] @ self.pose_f33[f]) for f in (frame, other))
-        way = self.shutter * (here - there)
-        return way * min(1.0, MAX_STREAK / max(1e-6, np.abs(way).max()))
-
-
-def _centre(matrix: np.ndarray) -> np.ndarray:
-    return matrix[:2, 2] / matrix[2, 2]
+    def streaks(self, views_f33: np.ndarray) -> np.ndarray:
+        """How far, in pixels (f, 2), the object's centre moves in each frame while the shutter is open."""
+        centres_f3 = (views_f33 @ self.pose_f33)[:, :, 2]
+        centres_f2 = centres_f3[:, :2] / centres_f3[:, 2:]
+        ways_f2 = self.shutter * np.diff(centres_f2, axis=0, prepend=2 * centres_f2[:1] - centres_f2[1:2])
+        return ways_f2 * np.minimum(1, MAX_STREAK / np.maximum(1e-6, np.abs(ways_f2).max(1, keepdims=True)))
 
 
 def paint_clip(
@@ -63,47 +59,46 @@ def paint_clip(
     `backdrops` are painted over; `views_f33` lead from the world to pixels.
     """
     owners_fhw = np.zeros((len(backdrops), *backdrops[0].shape[:2]), np.uint8)
-    for frame, canvas in enumerate(backdrops):
-        for actor in actors:
-            _paint(canvas, owners_fhw[frame], actor, frame, views_f33)
+    for actor in actors:
+        _paint(backdrops, owners_fhw, actor, views_f33)
     return np.stack(backdrops), owners_fhw
 
 
-def _paint(canvas: np.ndarray, owners: np.ndarray, actor: Actor, frame: int, views_f33: np.ndarray) -> None:
-    matrix = actor.matrix(frame, views_f33[frame])
-    streak = actor.streak(frame, views_f33) if actor.shutter else np.zeros(2)
-    matrix = _shift(-streak / 2) @ matrix
-    box = _visible_box(matrix, actor.sprites[0].shape, canvas.shape, margin=int(np.abs(streak).max()) + 1)
-    if box is None:
-        return
-    x0, y0, x1, y1 = box
-    to_box = _shift(np.array([-x0, -y0])) @ matrix
-    layer = cv2.warpPerspective(actor.sprite(frame), to_box, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-    layer = _smeared(layer, streak)
-    if actor.gain_f is not None:
-        gain = float(actor.gain_f[frame])
-        layer = cv2.multiply(layer, (gain, gain, gain, 1.0))
-    _blend(canvas[y0:y1, x0:x1], layer)
-    if actor.label is not None:
-        owners[y0:y1, x0:x1][layer[..., 3] > 127] = actor.label
+def _paint(canvases: list[np.ndarray], owners_fhw: np.ndarray, actor: Actor, views_f33: np.ndarray) -> None:
+    streaks_f2 = actor.streaks(views_f33) if actor.shutter and len(canvases) > 1 else np.zeros((len(canvases), 2))
+    matrices_f33 = _shifts(-streaks_f2 / 2) @ actor.matrices(views_f33)
+    margins_f = np.abs(streaks_f2).max(axis=1) + 1
+    boxes_f22, shown_f = _visible_boxes(matrices_f33, actor.sprites[0].shape, canvases[0].shape, margins_f)
+    to_box_f33 = _shifts(-boxes_f22[:, 0]) @ matrices_f33
+    for frame in np.flatnonzero(shown_f):
+        (x0, y0), (x1, y1) = boxes_f22[frame].tolist()
+        layer = cv2.warpPerspective(actor.sprite(frame), to_box_f33[frame], (x1 - x0, y1 - y0))
+        layer = _smeared(layer, streaks_f2[frame])
+        if actor.gain_f is not None:
+            layer = cv2.multiply(layer, (*[float(actor.gain_f[frame])] * 3, 1.0))
+        _blend(canvases[frame][y0:y1, x0:x1], layer)
+        if actor.label is not None:
+            owners_fhw[frame, y0:y1, x0:x1][layer[..., 3] > 127] = actor.label
 
 
-def _shift(way: np.ndarray) -> np.ndarray:
-    return np.array([[1, 0, way[0]], [0, 1, way[1]], [0, 0, 1]], np.float64)
+def _shifts(ways_f2: np.ndarray) -> np.ndarray:
+    shifts_f33 = np.tile(np.eye(3), (len(ways_f2), 1, 1))
+    shifts_f33[:, :2, 2] = ways_f2
+    return shifts_f33
 
 
-def _visible_box(
-    matrix: np.ndarray, sprite_shape: tuple[int, ...], canvas_shape: tuple[int, ...], margin: int
-) -> tuple[int, int, int, int] | None:
+def _visible_boxes(
+    matrices_f33: np.ndarray, sprite_shape: tuple[int, ...], canvas_shape: tuple[int, ...], margins_f: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (f, 2, 2) in pixels, ((x0, y0), (x1, y1)), of the sprite inside the canvas, and whether they hold any."""
     height, width = sprite_shape[:2]
-    corners = matrix @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], np.float64)
-    if corners[2].min() <= 1e-3:
-        return None
-    points = corners[:2] / corners[2]
-    low, high = np.floor(points.min(1)).astype(int) - margin, np.ceil(points.max(1)).astype(int) + margin
-    x0, y0 = np.maximum(low, 0)
-    x1, y1 = np.minimum(high, canvas_shape[1::-1])
-    return (int(x0), int(y0), int(x1), int(y1)) if x1 > x0 and y1 > y0 else None
+    corners_f34 = matrices_f33 @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], np.float64)
+    depth_f = corners_f34[:, 2].min(axis=1)
+    points_f24 = corners_f34[:, :2] / np.maximum(corners_f34[:, 2:], 1e-3)
+    low_f2 = np.floor(points_f24.min(axis=2) - margins_f[:, None])
+    high_f2 = np.ceil(points_f24.max(axis=2) + margins_f[:, None])
+    boxes_f22 = np.clip(np.stack([low_f2, high_f2], axis=1), 0, canvas_shape[1::-1]).astype(np.int64)
+    return boxes_f22, (boxes_f22[:, 1] > boxes_f22[:, 0]).all(axis=1) & (depth_f > 1e-3)
 
 
 def _smeared(layer: np.ndarray, streak: np.ndarray) -> np.ndarray:

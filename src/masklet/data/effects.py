@@ -29,15 +29,15 @@ def filmed(rng: np.random.Generator, frames_fhwc: np.ndarray) -> np.ndarray:
 def _lit(rng: np.random.Generator, frames_fhwc: np.ndarray) -> list[np.ndarray]:
     count = len(frames_fhwc)
     changing = 0.02 if rng.random() < 0.7 else 0.08
-    gamma_f = np.exp(rng.normal(0, 0.2) + drift(rng, count, changing))
-    gain_f3 = np.exp(rng.normal(0, 0.08) + rng.normal(0, 0.05, 3) + drift(rng, count, changing)[:, None])
+    gamma_f = np.exp(rng.normal(0, 0.2) + drift(rng, count, changing)[:, 0])
+    gain_f3 = np.exp(rng.normal(0, 0.08) + rng.normal(0, 0.05, 3) + drift(rng, count, changing))
     ramp = np.linspace(0, 1, 256)
     tables = 255 * np.clip(gain_f3[:, None, :] * ramp[:, None] ** np.clip(gamma_f, 0.5, 2)[:, None, None], 0, 1)
     return [cv2.LUT(frame, table.astype(np.uint8)[None]) for frame, table in zip(frames_fhwc, tables, strict=True)]
 
 
 def _blurred(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarray]:
-    sigmas = rng.uniform(0.3, 1.2) * np.exp(drift(rng, len(frames), 0.1))
+    sigmas = rng.uniform(0.3, 1.2) * np.exp(drift(rng, len(frames), 0.1)[:, 0])
     return [cv2.GaussianBlur(frame, (0, 0), float(np.clip(s, 0.2, 2))) for frame, s in zip(frames, sigmas, strict=True)]
 
 

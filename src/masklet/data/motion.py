@@ -30,20 +30,28 @@ class Track:
         `extent` is the longest side in world units at log scale 0.
         """
         scales_f = extent * np.exp(self.log_scale_f)
-        poses = zip(self.centre_f2, scales_f, self.angle_f, self.tilt_f2, strict=True)
-        return np.stack([_pose(*pose) for pose in poses])
+        (sin_a, sin_x, sin_y), (cos_a, cos_x, cos_y) = self._sines_and_cosines()
+        flat_f33 = _eyes(len(scales_f))
+        flat_f33[:, 0, 0], flat_f33[:, 0, 1], flat_f33[:, 1, 1] = cos_y, sin_y * sin_x, cos_x
+        flat_f33[:, 2, 0], flat_f33[:, 2, 1] = -sin_y / FOCAL, cos_y * sin_x / FOCAL
+        return similarities(self.centre_f2, scales_f * cos_a, scales_f * sin_a) @ flat_f33
+
+    def _sines_and_cosines(self) -> tuple[np.ndarray, np.ndarray]:
+        angles_3f = np.stack([self.angle_f, *self.tilt_f2.T])
+        return np.sin(angles_3f), np.cos(angles_3f)
 
 
-def _pose(centre: np.ndarray, scale: float, angle: float, tilt: np.ndarray) -> np.ndarray:
-    (sin_a, sin_x, sin_y), (cos_a, cos_x, cos_y) = np.sin([angle, *tilt]), np.cos([angle, *tilt])
-    spin = np.array([[cos_a, -sin_a], [sin_a, cos_a]])
-    turned = np.array([[cos_y, sin_y * sin_x], [0.0, cos_x]])
-    depth = np.array([-sin_y, cos_y * sin_x]) / FOCAL
-    flat = np.eye(3)
-    flat[:2, :2], flat[2, :2] = turned, depth
-    placed = np.eye(3)
-    placed[:2, :2], placed[:2, 2] = scale * spin, centre
-    return placed @ flat
+def _eyes(count: int) -> np.ndarray:
+    return np.tile(np.eye(3), (count, 1, 1))
+
+
+def similarities(shift_f2: np.ndarray, cos_f: np.ndarray, sin_f: np.ndarray) -> np.ndarray:
+    """Matrices (f, 3, 3) that turn and scale, then shift; `cos_f` and `sin_f` carry the scale."""
+    matrices_f33 = _eyes(len(shift_f2))
+    matrices_f33[:, 0, 0], matrices_f33[:, 0, 1] = cos_f, -sin_f
+    matrices_f33[:, 1, 0], matrices_f33[:, 1, 1] = sin_f, cos_f
+    matrices_f33[:, :2, 2] = shift_f2
+    return matrices_f33
 
 
 def heavy_tailed(rng: np.random.Generator, median: float, spread: float, limit: float) -> float:
@@ -51,13 +59,13 @@ def heavy_tailed(rng: np.random.Generator, median: float, spread: float, limit: 
     return float(min(limit, median * np.exp(spread * rng.standard_normal())))
 
 
-def drift(rng: np.random.Generator, frames: int, per_frame: float) -> np.ndarray:
-    """A smooth curve (f,) that starts at 0: constant speed, some acceleration and a swing."""
-    times = np.arange(frames, dtype=np.float64)
-    speed, pull, swing = rng.standard_normal(3) * (1.0, 0.15, 0.8)
-    rate, phase = rng.uniform(0.4, 1.6), rng.uniform(0, 2 * np.pi)
-    curve = speed * times + 0.5 * pull * times**2 + swing * (np.sin(rate * times + phase) - np.sin(phase))
-    return per_frame * curve
+def drift(rng: np.random.Generator, frames: int, *per_frame: float) -> np.ndarray:
+    """Smooth curves (f, n) that start at 0, one for each usual change per frame: a speed, an acceleration, a swing."""
+    times = np.arange(frames, dtype=np.float64)[:, None]
+    speed, pull, swing = rng.standard_normal((3, len(per_frame))) * ((1.0,), (0.15,), (0.8,))
+    rate, phase = rng.uniform((0.4,), (1.6,), len(per_frame)), rng.uniform(0, 2 * np.pi, len(per_frame))
+    curves = speed * times + 0.5 * pull * times**2 + swing * (np.sin(rate * times + phase) - np.sin(phase))
+    return curves * per_frame
 
 
 def random_track(rng: np.random.Generator, frames: int, aspect: float, speed: float, stays: bool = True) -> Track:
@@ -65,21 +73,17 @@ def random_track(rng: np.random.Generator, frames: int, aspect: float, speed: fl
 
     `speed` is the usual way per frame in picture widths.
     """
-    start = rng.uniform(0.12, 0.88, 2) * (aspect, 1.0)
+    lively, spin = heavy_tailed(rng, 1.0, 0.9, 5.0), heavy_tailed(rng, 1.0, 0.9, 6.0)
+    along, across, growth, angle, tilt_x, tilt_y = drift(
+        rng, frames, speed, 0.3 * speed, 0.035 * lively, 0.05 * spin, 0.06 * lively, 0.1 * lively
+    ).T
     heading = rng.uniform(0, 2 * np.pi)
-    along, across = drift(rng, frames, speed), drift(rng, frames, 0.3 * speed)
-    steps_f2 = np.stack([along * np.cos(heading) - across * np.sin(heading),
-                         along * np.sin(heading) + across * np.cos(heading)], axis=1)
-    centre_f2 = start + steps_f2 * (aspect, 1.0)
-    if stays:
-        centre_f2 = _folded(centre_f2 / (aspect, 1.0)) * (aspect, 1.0)
-    lively = heavy_tailed(rng, 1.0, 0.9, 5.0)
-    return Track(
-        centre_f2,
-        np.clip(drift(rng, frames, 0.035 * lively), -1.2, 0.9),
-        rng.normal(0, 0.2) + drift(rng, frames, 0.05 * heavy_tailed(rng, 1.0, 0.9, 6.0)),
-        np.clip(np.stack([drift(rng, frames, 0.06 * lively), drift(rng, frames, 0.1 * lively)], 1), -1.0, 1.0),
-    )
+    cos_h, sin_h = np.cos(heading), np.sin(heading)
+    steps_f2 = np.stack([along * cos_h - across * sin_h, along * sin_h + across * cos_h], axis=1)
+    unit_f2 = rng.uniform(0.12, 0.88, 2) + steps_f2
+    centre_f2 = (_folded(unit_f2) if stays else unit_f2) * (aspect, 1.0)
+    tilt_f2 = np.clip(np.stack([tilt_x, tilt_y], axis=1), -1.0, 1.0)
+    return Track(centre_f2, np.clip(growth, -1.2, 0.9), rng.normal(0, 0.2) + angle, tilt_f2)
 
 
 def _folded(unit: np.ndarray, low: float = 0.02, high: float = 0.98) -> np.ndarray:
@@ -91,7 +95,7 @@ def _folded(unit: np.ndarray, low: float = 0.02, high: float = 0.98) -> np.ndarr
 def follow(rng: np.random.Generator, track: Track, gap: float) -> Track:
     """A companion's track: the same movement, elsewhere (`gap` in world units) and a little different."""
     frames = len(track.angle_f)
-    wobble_f2 = np.stack([drift(rng, frames, 0.01), drift(rng, frames, 0.01)], axis=1)
+    wobble_f2 = drift(rng, frames, 0.01, 0.01)
     heading = rng.uniform(0, 2 * np.pi)
     away = gap * np.array([np.cos(heading), np.sin(heading)])
     return replace(track, centre_f2=track.centre_f2 + away + wobble_f2, angle_f=track.angle_f + rng.normal(0, 0.1))
@@ -126,19 +130,13 @@ def camera_path(rng: np.random.Generator, frames: int, aspect: float) -> np.ndar
     pan, zoom, roll, shake = ((0, 0, 0, 0), (0.004, 0.003, 0.003, 0.008), (0.035, 0.005, 0.004, 0.003),
                               (0.015, 0.045, 0.035, 0.004))[kind]
     lively = heavy_tailed(rng, 1.0, 0.6, 3.0)
-    shift_f2 = np.stack([drift(rng, frames, aspect * pan * lively), drift(rng, frames, 0.6 * pan * lively)], axis=1)
-    shift_f2 += rng.normal(0, shake * lively + 1e-9, (frames, 2))
-    scale_f = np.exp(np.clip(drift(rng, frames, zoom * lively), -0.5, 0.7))
-    angle_f = drift(rng, frames, roll * lively)
+    moved = drift(rng, frames, *(lively * np.array([aspect * pan, 0.6 * pan, zoom, roll])))
+    shift_f2 = moved[:, :2] + rng.normal(0, shake * lively + 1e-9, (frames, 2))
+    scale_f, angle_f = np.exp(np.clip(moved[:, 2], -0.5, 0.7)), moved[:, 3]
+    turned_f33 = similarities(np.zeros((frames, 2)), scale_f * np.cos(angle_f), scale_f * np.sin(angle_f))
     centre = np.array([aspect / 2, 0.5])
-    return np.stack([_camera(centre, *view) for view in zip(shift_f2, scale_f, angle_f, strict=True)])
-
-
-def _camera(centre: np.ndarray, shift: np.ndarray, scale: float, angle: float) -> np.ndarray:
-    cos_a, sin_a = scale * np.cos(angle), scale * np.sin(angle)
-    matrix = np.array([[cos_a, -sin_a, 0.0], [sin_a, cos_a, 0.0], [0.0, 0.0, 1.0]])
-    matrix[:2, 2] = centre - matrix[:2, :2] @ centre + shift
-    return matrix
+    turned_f33[:, :2, 2] = centre - turned_f33[:, :2, :2] @ centre + shift_f2
+    return turned_f33
 
 
 def to_pixels(size: int, aspect: float) -> np.ndarray:

@@ -21,6 +21,7 @@ from masklet.data.motion import (
     heavy_tailed,
     random_elastic,
     random_track,
+    similarities,
     to_pixels,
 )
 
@@ -159,8 +160,8 @@ def _second_part(stage: Stage, role: Role, label: int) -> list[Actor]:
     offset = np.eye(3)
     offset[:2, 2] = rng.normal(0, 0.12), rng.choice((-1, 1)) * rng.uniform(0.25, 0.5)
     offset[:2, :2] *= part.extent / role.extent
-    turns = drift(rng, stage.frames, 0.03)
-    spins = np.array([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in turns])
+    turns = drift(rng, stage.frames, 0.03)[:, 0]
+    spins = similarities(np.zeros((stage.frames, 2)), np.cos(turns), np.sin(turns))
     return [Actor(part.sprites, role.track.matrices(role.extent) @ offset @ spins, label)]
 
 
@@ -197,7 +198,7 @@ def _cast(stage: Stage, role: Role, label: int) -> list[Actor]:
     """The role as an actor, at times with a shadow."""
     rng, frames = stage.rng, stage.frames
     elastic = random_elastic(rng, frames, heavy_tailed(rng, 0.02, 0.5, 0.06)) if stage.chance(0.5) else None
-    gain_f = np.clip(np.exp(drift(rng, frames, 0.06)), 0.4, 1.8) if stage.chance(0.3) else None
+    gain_f = np.clip(np.exp(drift(rng, frames, 0.06)[:, 0]), 0.4, 1.8) if stage.chance(0.3) else None
     shutter = float(rng.uniform(0.1, 0.8)) if stage.chance(0.4) else 0.0
     actor = Actor(role.sprites, role.track.matrices(role.extent), label, elastic, gain_f, shutter)
     return [_shadow(stage, actor), actor] if stage.chance(0.25) else [actor]

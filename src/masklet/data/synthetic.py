@@ -159,5 +159,4 @@ def _push(rng: np.random.Generator, mask: np.ndarray, view: np.ndarray, size: in
     low, high = cv2.perspectiveTransform(corners, view)[:, 0] / size
     reach = np.clip((high - low) / 2, 0.04, 0.5)
     speed = heavy_tailed(rng, 0.02, 0.8, 0.08)
-    way_f2 = np.stack([drift(rng, frames, speed), drift(rng, frames, speed)], axis=1)
-    return Push((low + high) / 2, reach, np.clip(way_f2, -reach, reach))
+    return Push((low + high) / 2, reach, np.clip(drift(rng, frames, speed, speed), -reach, reach))

@@ -60,6 +60,9 @@ class NoPointer(nn.Module):
 class SegmentationNetwork(nn.Module):
     """Every verb is a pure function of its arguments; what is remembered is the caller's."""
 
+    has_memory: bool = True
+    """False: the weights hold the image part alone, so nothing can be followed through a video."""
+
     def __init__(self, config: NetworkConfig):
         super().__init__()
         c, memory = config.width, config.memory

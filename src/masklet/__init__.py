@@ -2,11 +2,11 @@
 
     import masklet
 
-    model = masklet.load("sam2.1-hiera-tiny")
-    session = masklet.VideoSession(model, "clip.mp4")
-    session.prompt(frame=0, obj=1, prompt=masklet.Points([(480, 270)]))
+    network = masklet.load("sam2.1-hiera-tiny")
+    session = masklet.VideoSession(network, "clip.mp4")
+    session.prompt(0, 1, masklet.Points((480, 270)))
     for frame in session.propagate():
-        ...
+        print(frame.frame, frame[1].mask.sum())
 
 The names below are imported when first used, so that `import masklet` stays quick and does not load torch.
 """

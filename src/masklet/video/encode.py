@@ -13,6 +13,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.reformatter import VideoReformatter
 
 from masklet.video.source import ASSUMED_FPS, FrameSource
 
@@ -52,6 +53,7 @@ class VideoWriter:
         self._source = source
         self._clock = Clock(source)
         self._alpha = alpha
+        self._reformatter = VideoReformatter()
         self._sound_path = source.path if sound and not alpha and source.path and source.path.is_file() else None
         self._sound: SoundTrack | None = None
         self._output: OutputContainer | None = None
@@ -107,7 +109,9 @@ class VideoWriter:
 
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgba" if self._alpha else "rgb24")
-        return picture.reformat(format=self._stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+        return self._reformatter.reformat(
+            picture, format=self._stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1
+        )
 
 
 class SoundTrack:

@@ -12,6 +12,7 @@ from threading import RLock
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from masklet.video.packets import FrameDecoder, FrameTable, PacketFeed, PacketList, Start, frame_table
 from masklet.video.source import ASSUMED_FPS, FrameError, FrameSource, VideoError, size_name
@@ -38,6 +39,7 @@ class VideoFile(FrameSource):
         self.path = Path(path)
         self._lock = RLock()
         self._cache = PictureCache(cache_bytes)
+        self._reformatter = VideoReformatter()
         self._run: DecodingRun | None = None
         self._missing: dict[int, str] = {}
         self._feed = PacketFeed(self.path)
@@ -97,7 +99,8 @@ class VideoFile(FrameSource):
     def _read(self, index: int) -> np.ndarray:
         with self._lock:
             picture = self._picture(index)
-            frame = self._orientation.apply(picture.to_ndarray(format="rgb24"))
+            rgb = self._reformatter.reformat(picture, format="rgb24", threads=1)
+            frame = self._orientation.apply(rgb.to_ndarray())
             if frame.shape[:2] != self.video_hw:
                 self.damaged[index] = f"frame {index} is {size_name(frame.shape)}; scaled to {size_name(self.video_hw)}"
                 frame = cv2.resize(frame, self.video_hw[::-1], interpolation=cv2.INTER_AREA)

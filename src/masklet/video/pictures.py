@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import struct
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from threading import RLock
@@ -198,30 +200,37 @@ def _as_array(frame: Any) -> np.ndarray:
     return _to_rgb(frame) if isinstance(frame, Image.Image) else frame
 
 
-def _open(path: Path, index: int) -> Image.Image:
+@contextmanager
+def _opened(path: Path, index: int) -> Iterator[Image.Image]:
+    """The picture with its header read. Whatever goes wrong with it inside the block becomes a FrameError."""
     try:
-        return Image.open(path)
+        with Image.open(path) as picture:
+            check_pixels(picture.height, picture.width, path)
+            yield picture
+    except VideoError:
+        raise
     except Image.DecompressionBombError as error:
         raise VideoError(f"{path} is too large a picture to read safely: {error}") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise FrameError(index, f"{path} is no readable picture: {error}") from error
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
+        raise FrameError(index, f"{path} cannot be read: {error}") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8. A PNG is asked only if its header has it: else Pillow would decode it whole."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1
+    return picture.getexif().get(_ORIENTATION_TAG, 1)
 
 
 def _size_in_header(path: Path, index: int) -> tuple[int, int]:
-    with _open(path, index) as picture:
+    with _opened(path, index) as picture:
         width, height = picture.size
-        check_pixels(height, width, path)
-        swapped = picture.getexif().get(_ORIENTATION_TAG, 1) in _SWAPS_SIDES
-    return (width, height) if swapped else (height, width)
+        return (width, height) if _orientation(picture) in _SWAPS_SIDES else (height, width)
 
 
 def _read_picture(path: Path, index: int) -> np.ndarray:
-    with _open(path, index) as picture:
-        check_pixels(picture.height, picture.width, path)
-        try:
-            return _to_rgb(ImageOps.exif_transpose(picture))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise FrameError(index, f"{path} is damaged: {error}") from error
+    with _opened(path, index) as picture:
+        return _to_rgb(picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture))
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:

@@ -1,9 +1,10 @@
 # make demo   follow an object in the shipped clip: out/demo.mp4 and out/demo.png
 # make test   everything that is checked: format, lint, types, import contracts, tests
+# Packages are compiled when they are imported, which spares a small machine minutes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
 
 .PHONY: demo test lint types clean
 

@@ -30,9 +30,16 @@ class MemoryBank:
     stride: int = 1
     """Distance between the tracked frames that are attended to, the previous frame not counted."""
 
-    def select(self, frame: int, *, reverse: bool = False, frames: int | None = None) -> Recollection:
-        """The memories for ``frame``; ``reverse`` when tracking backward, ``frames`` the video's length where known."""
-        attended = nearest_frames(list(self.conditioning), frame, self.max_conditioning)
+    def select(
+        self, frame: int, *, reverse: bool = False, frames: int | None = None, own: bool = True
+    ) -> Recollection:
+        """The memories for ``frame``.
+
+        ``reverse`` when tracking backward, ``frames`` the video's length where known; without ``own``, what the frame
+        itself may have left in memory is not among them.
+        """
+        conditioning = [t for t in self.conditioning if own or t != frame]
+        attended = nearest_frames(conditioning, frame, self.max_conditioning)
         return Recollection(
             maps=self._maps(frame, reverse, attended),
             pointers=self._pointers(frame, reverse, frames, attended),

@@ -1,0 +1,231 @@
+"""Segment still pictures from clicks, boxes and masks.
+
+    session = ImageSession(network)
+    session.set_image("photo.jpg")
+    result = session.predict(Points((490, 270)))
+    better = session.predict(Points([(490, 270), (330, 350)], [1, 0]), mask=result.best_low_res, candidates=False)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from masklet import masks
+from masklet.model.outputs import ImageFeatures
+from masklet.model.sam2 import MASK_LOGIT, SegmentationNetwork, resize
+from masklet.prompts import Box, Mask, Points, UnitPoints, as_points, require_positive
+from masklet.sessions.inputs import LOGIT_LIMIT, picture_tensor, prompt_batch
+from masklet.sessions.results import ImageResult
+from masklet.sessions.settings import ImageSettings
+from masklet.video.read import open_frames
+
+FILLED_MARGIN = 10.0
+"""How far from the threshold the logits of filled holes and removed specks come to lie."""
+EMBEDDING_FORMAT = "masklet image embedding 1"
+
+
+class ImageSession:
+    """Pictures whose features are computed once, and any number of predictions on them."""
+
+    def __init__(self, network: SegmentationNetwork, settings: ImageSettings | None = None, **options: Any):
+        """``options`` are single settings by name, as in ``ImageSession(network, mask_threshold=0.5)``."""
+        self.network = network.eval()
+        self.settings = replace(settings or ImageSettings(), **options)
+        self._features: ImageFeatures | None = None
+        self._image_hws: list[tuple[int, int]] = []
+
+    @property
+    def image_hws(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of every picture that is set."""
+        return tuple(self._image_hws)
+
+    @property
+    def features(self) -> ImageFeatures:
+        """What the network says about the pictures. Raises ValueError before ``set_image``."""
+        if self._features is None:
+            raise ValueError("there is no picture yet; call set_image or load_embedding first")
+        return self._features
+
+    @torch.inference_mode()
+    def set_image(self, picture: Any) -> None:
+        """Encode a picture, or a list of pictures as one batch: RGB uint8 arrays (h, w, 3), PIL pictures or paths."""
+        several = isinstance(picture, (list, tuple))
+        pictures = [_pixels(p) for p in (picture if several else [picture])]
+        if not pictures:
+            raise ValueError("expected at least one picture, got an empty list")
+        side, device = self.network.config.image_size, self.network.device
+        self._features = self.network.encode_image(torch.cat([picture_tensor(p, side, device) for p in pictures]))
+        self._image_hws = [(p.shape[0], p.shape[1]) for p in pictures]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        points: Points | Sequence[Points] | None = None,
+        box: Box | Sequence[Box] | None = None,
+        mask: Mask | np.ndarray | Tensor | None = None,
+        *,
+        candidates: bool = True,
+        image: int = 0,
+    ) -> ImageResult:
+        """Masks for prompts in pixels of picture number ``image``.
+
+        Lists of points or boxes are one object each, and the result has a leading axis for them. ``mask`` is a drawn
+        mask of the picture's size or low-res logits of an earlier result, (side, side), or (o, side, side) for o
+        objects. ``candidates`` asks for three masks, which suits a single click; otherwise there is one.
+        Raises ValueError for prompts that do not fit.
+        """
+        picture, image_hw = self._picture(image)
+        objects, several = _objects(points, box)
+        mask_logits = None if mask is None else self._mask_logits(mask, image_hw, len(objects))
+        unit_points = _checked(objects, image_hw, has_mask=mask is not None)
+        batch = prompt_batch(unit_points, mask_logits, self.network.device)
+        conditioned_1chw = self.network.without_memory(picture)
+        prediction = self.network.decode(
+            picture,
+            conditioned_1chw.expand(len(objects), -1, -1, -1),
+            batch,
+            candidates=candidates,
+            stability=self.settings.stability,
+        )
+        low_res_okhw = self._cleaned(prediction.logits_okhw.float())
+        logits = masks.resize_logits(low_res_okhw, image_hw).cpu().numpy()
+        arrays = (
+            logits > self.settings.mask_threshold,
+            logits,
+            low_res_okhw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy(),
+            prediction.iou_ok.float().cpu().numpy(),
+            prediction.presence_o.float().sigmoid().cpu().numpy(),
+        )
+        return ImageResult(*(arrays if several else (array[0] for array in arrays)))
+
+    def save_embedding(self, path: str | Path) -> None:
+        """Write the encoded pictures to a safetensors file, so that they need not be encoded again."""
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in vars(self.features).items()}
+        metadata = {
+            "format": EMBEDDING_FORMAT,
+            "network": _description(self.network),
+            "image_hws": json.dumps(self._image_hws),
+        }
+        save_file(tensors, str(path), metadata=metadata)
+
+    def load_embedding(self, path: str | Path) -> None:
+        """Take encoded pictures from a file. Raises ValueError unless a network of this configuration wrote it."""
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                self._check_origin(metadata, path)
+                image_hws = [(int(h), int(w)) for h, w in json.loads(metadata["image_hws"])]
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no image embedding: {error}; write one with save_embedding") from error
+        self._check_shapes(tensors, len(image_hws), path)
+        self._features = ImageFeatures(**tensors).to(self.network.device)
+        self._image_hws = image_hws
+
+    def _check_origin(self, metadata: dict[str, str], path: str | Path) -> None:
+        if metadata.get("format") != EMBEDDING_FORMAT:
+            raise ValueError(f"{path} is no image embedding; write one with save_embedding")
+        if metadata.get("network") != _description(self.network):
+            name = json.loads(metadata.get("network", "{}")).get("name")
+            raise ValueError(
+                f"{path} was made by network {name!r}, which this one, {self.network.config.name!r}, cannot read; "
+                "load the same network or encode the picture again"
+            )
+
+    def _check_shapes(self, tensors: dict[str, Tensor], count: int, path: str | Path) -> None:
+        config = self.network.config
+        (c8, c4), grid = config.mask_channels, config.grid
+        expected = {
+            "stride16_bchw": (count, config.width, grid, grid),
+            "stride8_bchw": (count, c8, 2 * grid, 2 * grid),
+            "stride4_bchw": (count, c4, 4 * grid, 4 * grid),
+        }
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if found != expected or not count:
+            raise ValueError(f"{path} holds tensors {found}, expected {expected}; encode the picture again")
+
+    def _picture(self, image: int) -> tuple[ImageFeatures, tuple[int, int]]:
+        features = self.features
+        if not 0 <= image < len(self._image_hws):
+            raise IndexError(f"there is no picture {image}; the pictures are 0 to {len(self._image_hws) - 1}")
+        return features.rows(torch.tensor([image])), self._image_hws[image]
+
+    def _mask_logits(self, mask: Mask | np.ndarray | Tensor, image_hw: tuple[int, int], objects: int) -> Tensor:
+        """(o, 1, side, side) logits for the prompt encoder."""
+        side = self.network.config.low_res
+        if isinstance(mask, Mask):
+            mask.check_inside(image_hw)
+            drawn_11hw = torch.from_numpy(mask.array).to(self.network.device, torch.float32)[None, None]
+            return resize((2 * drawn_11hw - 1) * MASK_LOGIT, side, antialias=True).expand(objects, -1, -1, -1)
+        logits = torch.as_tensor(mask, dtype=torch.float32, device=self.network.device)
+        if tuple(logits.shape) not in {(side, side), (1, side, side), (objects, side, side)}:
+            raise ValueError(
+                f"mask has shape {tuple(logits.shape)}, expected low-res logits ({side}, {side}) of one candidate, "
+                f"or ({objects}, {side}, {side}) for {objects} objects; pass masks of the picture's size as Mask"
+            )
+        return logits.reshape(-1, 1, side, side).expand(objects, -1, -1, -1)
+
+    def _cleaned(self, low_res_okhw: Tensor) -> Tensor:
+        """Without small holes and specks."""
+        holes, specks = self.settings.max_hole_area, self.settings.max_sprinkle_area
+        if not holes and not specks:
+            return low_res_okhw
+        at = self.settings.mask_threshold
+        cleaned = low_res_okhw.clone()
+        for logits_hw in cleaned.flatten(0, 1):
+            inside_hw = logits_hw.cpu().numpy() > at
+            filled_hw = masks.fill_small_holes(inside_hw, holes + 1)
+            kept_hw = masks.remove_small_components(filled_hw, specks + 1, keep_largest=False)
+            logits_hw[torch.from_numpy(filled_hw & ~inside_hw)] = at + FILLED_MARGIN
+            logits_hw[torch.from_numpy(filled_hw & ~kept_hw)] = at - FILLED_MARGIN
+        return cleaned
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    with open_frames(picture, strict=True) as frames:
+        return frames[0]
+
+
+def _description(network: SegmentationNetwork) -> str:
+    return json.dumps(asdict(network.config), sort_keys=True)
+
+
+def _objects(
+    points: Points | Sequence[Points] | None, box: Box | Sequence[Box] | None
+) -> tuple[list[tuple[Points | None, Box | None]], bool]:
+    """(points, box) of every object, and whether they were given as lists."""
+    many_points = None if points is None or isinstance(points, Points) else list(points)
+    many_boxes = None if box is None or isinstance(box, Box) else list(box)
+    count = len(many_points if many_points is not None else many_boxes if many_boxes is not None else [None])
+    all_points = [points] * count if many_points is None else many_points
+    all_boxes = [box] * count if many_boxes is None else many_boxes
+    if not count or len(all_points) != len(all_boxes):
+        raise ValueError(
+            f"expected as many boxes as sets of points, at least one, got {len(all_boxes)} and {len(all_points)}"
+        )
+    several = many_points is not None or many_boxes is not None
+    return list(zip(all_points, all_boxes, strict=True)), several  # type: ignore[arg-type]
+
+
+def _checked(
+    objects: list[tuple[Points | None, Box | None]], image_hw: tuple[int, int], has_mask: bool
+) -> list[UnitPoints]:
+    for points, box in objects:
+        if not isinstance(points, (Points, type(None))) or not isinstance(box, (Box, type(None))):
+            raise ValueError(f"expected Points and Box, got {type(points).__name__} and {type(box).__name__}")
+        if not has_mask:
+            require_positive(points, box)
+    unit_points = [as_points(points, box, image_hw) for points, box in objects]
+    if len({len(points.labels_p) for points in unit_points}) > 1:
+        raise ValueError("objects that are predicted together need equally many points; predict them one by one")
+    return unit_points

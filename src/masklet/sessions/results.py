@@ -1,0 +1,126 @@
+"""What sessions answer: masks with their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masklet import masks
+from masklet.masks import Rle
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """Masks of one picture. With k candidates: arrays (k, ...); for several objects (o, k, ...)."""
+
+    masks: np.ndarray
+    """(..., k, h, w) bool at the picture's size."""
+    logits: np.ndarray
+    """(..., k, h, w) float32 at the picture's size; higher is more certainly inside."""
+    low_res: np.ndarray
+    """(..., k, side, side) float32 within +-32; one of them can be fed back as the ``mask`` of a later prediction."""
+    iou: np.ndarray
+    """(..., k) predicted IoU, 0 to 1."""
+    presence: np.ndarray
+    """(...) probability that there is an object."""
+
+    @property
+    def best(self) -> np.ndarray:
+        """(..., h, w) bool: the candidate of the highest predicted IoU."""
+        return self._best_of(self.masks)
+
+    @property
+    def best_low_res(self) -> np.ndarray:
+        """(..., side, side) float32: the low-res logits of the best candidate."""
+        return self._best_of(self.low_res)
+
+    def rle(self) -> list[Rle]:
+        """COCO run lengths of all masks, in order of the leading axes."""
+        return [masks.encode_rle(mask) for mask in self.masks.reshape(-1, *self.masks.shape[-2:])]
+
+    def _best_of(self, arrays: np.ndarray) -> np.ndarray:
+        index = self.iou.argmax(axis=-1)[..., None, None, None]
+        return np.take_along_axis(arrays, index, axis=-3).squeeze(-3)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectResult:
+    """One object on one frame."""
+
+    obj: int
+    mask: np.ndarray
+    """(h, w) bool at the video's size."""
+    logits: np.ndarray
+    """(h, w) float32 at the video's size."""
+    iou: float
+    """Predicted IoU, 0 to 1."""
+    presence: float
+    """Probability that the object is visible; the mask is empty up to 0.5."""
+    prompted: bool
+
+    def rle(self) -> Rle:
+        """COCO run lengths of the mask."""
+        return masks.encode_rle(self.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """All objects on one frame; ``result[obj]`` is one of them. Masks are made at the video's size when asked for."""
+
+    frame: int
+    objects: tuple[int, ...]
+    """Object numbers, in the order of all arrays here."""
+    video_hw: tuple[int, int]
+    low_res_ohw: Tensor
+    """(o, side, side) logits."""
+    iou_o: np.ndarray
+    """(o,) predicted IoU, 0 to 1."""
+    presence_o: np.ndarray
+    """(o,) probability that the object is visible."""
+    prompted_o: np.ndarray
+    """(o,) bool: whether the user prompted the object on this frame."""
+    non_overlap: bool = False
+
+    @cached_property
+    def logits_ohw(self) -> np.ndarray:
+        """(o, h, w) float32 at the video's size."""
+        if not self.objects:
+            return np.zeros((0, *self.video_hw), dtype=np.float32)
+        logits_ohw = masks.resize_logits(self.low_res_ohw.float(), self.video_hw)
+        if self.non_overlap:
+            logits_ohw = masks.without_overlap(logits_ohw)
+        return logits_ohw.cpu().numpy()
+
+    @cached_property
+    def masks_ohw(self) -> np.ndarray:
+        """(o, h, w) bool at the video's size."""
+        return self.logits_ohw > 0
+
+    def __getitem__(self, obj: int) -> ObjectResult:
+        if obj not in self.objects:
+            raise KeyError(f"there is no object {obj} on frame {self.frame}; the objects are {list(self.objects)}")
+        o = self.objects.index(obj)
+        return ObjectResult(
+            obj,
+            self.masks_ohw[o],
+            self.logits_ohw[o],
+            float(self.iou_o[o]),
+            float(self.presence_o[o]),
+            bool(self.prompted_o[o]),
+        )
+
+    def __iter__(self) -> Iterator[ObjectResult]:
+        return (self[obj] for obj in self.objects)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+def probabilities(presence: Sequence[Tensor]) -> np.ndarray:
+    """Presence logits (1,) of o objects -> (o,) float32 probabilities."""
+    return torch.cat(list(presence)).float().sigmoid().cpu().numpy() if presence else np.zeros(0, dtype=np.float32)

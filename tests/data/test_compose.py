@@ -27,22 +27,27 @@ def test_an_actor_in_front_takes_the_pixels_of_the_one_behind() -> None:
     behind = Actor([_square((200, 0, 0))], _at((20, 20), (20, 20)), 1)
     front = Actor([_square((0, 200, 0))], _at((30, 20), (20, 20)), 2)
     frames_fhwc, owners_fhw = _paint([behind, front], 2)
-    assert tuple(frames_fhwc[0, 20, 14]) == (200, 0, 0) and owners_fhw[0, 20, 14] == 1
-    assert tuple(frames_fhwc[0, 20, 26]) == (0, 200, 0) and owners_fhw[0, 20, 26] == 2
+    assert tuple(frames_fhwc[0, 20, 14]) == (200, 0, 0)
+    assert owners_fhw[0, 20, 14] == 1
+    assert tuple(frames_fhwc[0, 20, 26]) == (0, 200, 0)
+    assert owners_fhw[0, 20, 26] == 2
     assert not (owners_fhw[1] == 1).any()
-    assert tuple(frames_fhwc[0, 2, 2]) == (9, 9, 9) and owners_fhw[0, 2, 2] == 0
+    assert tuple(frames_fhwc[0, 2, 2]) == (9, 9, 9)
+    assert owners_fhw[0, 2, 2] == 0
 
 
 def test_an_actor_outside_of_the_picture_owns_nothing() -> None:
     frames_fhwc, owners_fhw = _paint([Actor([_square((200, 0, 0))], _at((-50, 20)), 1)], 1)
-    assert not owners_fhw.any() and (frames_fhwc == 9).all()
+    assert not owners_fhw.any()
+    assert (frames_fhwc == 9).all()
 
 
 def test_a_shadow_darkens_but_owns_nothing() -> None:
     shadow = np.zeros((21, 21, 4), np.uint8)
     shadow[..., 3] = 200
     frames_fhwc, owners_fhw = _paint([Actor([shadow], _at((20, 20)), None)], 1)
-    assert not owners_fhw.any() and frames_fhwc[0, 20, 20].max() < 9
+    assert not owners_fhw.any()
+    assert frames_fhwc[0, 20, 20].max() < 9
 
 
 def test_an_open_shutter_smears_along_the_way_and_keeps_the_centre() -> None:

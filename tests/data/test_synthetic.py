@@ -14,7 +14,7 @@ from masklet.data.preview import preview
 from masklet.data.synthetic import Clip, SyntheticClips
 
 SIZE = 64
-SEEDS = range(40)
+SEEDS = range(12)
 
 
 def _picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -83,8 +83,8 @@ def test_targets_never_overlap(clips: list[Clip]) -> None:
 
 
 def test_targets_move_and_at_times_vanish_and_return(assets: Path) -> None:
-    source = SyntheticClips(assets, frames=6, size=SIZE, max_objects=3)
-    masks = [mask for seed in range(120) for mask in source.clip(seed).masks_ofhw]
+    source = SyntheticClips(assets, frames=6, size=48, max_objects=3)
+    masks = [mask for seed in range(40) for mask in source.clip(seed).masks_ofhw]
     seen = np.array([mask.any((1, 2)) for mask in masks])
     gone_then_back = [(~row[:i]).any() and row[i] for row in seen for i in range(1, 6)]
     assert 0.02 < (~seen).any(axis=1).mean() < 0.5
@@ -94,9 +94,9 @@ def test_targets_move_and_at_times_vanish_and_return(assets: Path) -> None:
 
 def test_the_same_seed_gives_the_same_clip_in_any_order_and_process(assets: Path) -> None:
     first = SyntheticClips(assets, size=SIZE)
-    second = pickle.loads(pickle.dumps(first))
-    wanted = [first.clip(seed) for seed in range(8)]
-    for seed in reversed(range(8)):
+    second = pickle.loads(pickle.dumps(first))  # noqa: S301
+    wanted = [first.clip(seed) for seed in range(5)]
+    for seed in reversed(range(5)):
         again = second[seed]
         assert np.array_equal(wanted[seed].frames_fhwc, again.frames_fhwc)
         assert np.array_equal(wanted[seed].masks_ofhw, again.masks_ofhw)
@@ -105,14 +105,14 @@ def test_the_same_seed_gives_the_same_clip_in_any_order_and_process(assets: Path
 
 def test_a_single_frame_is_a_clip_too(assets: Path) -> None:
     source = SyntheticClips(assets, frames=1, size=SIZE, max_objects=1)
-    assert all(source.clip(seed).masks_ofhw.shape == (1, 1, SIZE, SIZE) for seed in range(12))
+    assert all(source.clip(seed).masks_ofhw.shape == (1, 1, SIZE, SIZE) for seed in range(5))
 
 
 def test_kinds_whose_material_is_missing_are_left_out(assets: Path, tmp_path: Path) -> None:
     for folder in ("kodak", "fluent3d_mit"):
         (tmp_path / folder).symlink_to(assets / folder)
     source = SyntheticClips(tmp_path, size=SIZE)
-    assert {source.clip(seed).source for seed in range(20)} == {"scene", "crowd"}
+    assert {source.clip(seed).source for seed in range(8)} == {"scene", "crowd"}
 
 
 def test_a_folder_without_material_is_refused(tmp_path: Path) -> None:
@@ -128,6 +128,7 @@ def test_impossible_numbers_are_refused(assets: Path) -> None:
 def test_the_preview_shows_one_row_a_clip_and_one_column_a_frame(clips: list[Clip], tmp_path: Path) -> None:
     preview(clips[:3], tmp_path / "sheet.png")
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
-    assert sheet is not None and sheet.shape == (3 * SIZE, 5 * SIZE, 3)
+    assert sheet is not None
+    assert sheet.shape == (3 * SIZE, 5 * SIZE, 3)
     with pytest.raises(ValueError, match="at least one clip"):
         preview([], tmp_path / "none.png")

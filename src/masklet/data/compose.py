@@ -75,7 +75,7 @@ def _paint(canvases: list[np.ndarray], owners_fhw: np.ndarray, actor: Actor, vie
         layer = cv2.warpPerspective(actor.sprite(frame), to_box_f33[frame], (x1 - x0, y1 - y0))
         layer = _smeared(layer, streaks_f2[frame])
         if actor.gain_f is not None:
-            layer = cv2.multiply(layer, (*[float(actor.gain_f[frame])] * 3, 1.0))
+            layer = cv2.multiply(layer, np.append(np.repeat(actor.gain_f[frame], 3), 1))
         _blend(canvases[frame][y0:y1, x0:x1], layer)
         if actor.label is not None:
             owners_fhw[frame, y0:y1, x0:x1][layer[..., 3] > 127] = actor.label
@@ -106,7 +106,7 @@ def _smeared(layer: np.ndarray, streak: np.ndarray) -> np.ndarray:
     height, width = layer.shape[:2]
     for _ in range(int(np.ceil(np.log2(max(1.0, np.abs(streak).max()))))):
         streak = streak / 2
-        x, y = (int(round(way)) for way in streak)
+        x, y = (round(way) for way in streak.tolist())
         shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
         moved = cv2.warpAffine(layer, shift, (width, height), flags=cv2.INTER_NEAREST)
         layer = cv2.addWeighted(layer, 0.5, moved, 0.5, 0)

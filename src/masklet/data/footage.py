@@ -13,7 +13,7 @@ STEP = 4
 
 
 def covering(rng: np.random.Generator, picture_hw: tuple[int, int], aspect: float, zoom: float) -> np.ndarray:
-    """A homography from picture to world that fills the world (aspect wide, 1 high), `zoom` times larger than needed."""
+    """A homography from picture to world that covers the world, `aspect` wide and 1 high, `zoom` times over."""
     height, width = picture_hw
     scale = zoom * max(aspect / width, 1 / height)
     slack = np.array([aspect - scale * width, 1 - scale * height])
@@ -28,7 +28,7 @@ def around(
     height, width = picture_hw
     x, y, box_w, box_h = cv2.boundingRect(target)
     least = max(aspect / width, 1 / height)
-    scale = max(1.02 * least, share / max(box_w / aspect, box_h))
+    scale = max(1.12 * least, share / max(box_w / aspect, box_h))
     wanted = rng.uniform(0.25, 0.75, 2) * (aspect, 1.0) - scale * np.array([x + box_w / 2, y + box_h / 2])
     offset = np.clip(wanted, (aspect - scale * width, 1 - scale * height), 0)
     return np.array([[scale, 0, offset[0]], [0, scale, offset[1]], [0, 0, 1]])
@@ -82,6 +82,7 @@ def flow(matrix: np.ndarray, frame: int, size: int, elastic: Elastic | None, pus
 
 def warped(picture: np.ndarray, masks_ohw: np.ndarray, source_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A picture and the masks (uint8, 0 or 255) drawn in it, through a map; the masks come back bool."""
-    moved = cv2.remap(picture, source_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    masks = [cv2.remap(mask, source_map, None, cv2.INTER_LINEAR) > 127 for mask in masks_ohw]
+    xs, ys = cv2.split(source_map)
+    moved = cv2.remap(picture, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    masks = [cv2.remap(mask, xs, ys, cv2.INTER_LINEAR) > 127 for mask in masks_ohw]
     return moved, np.stack(masks)

@@ -1,8 +1,8 @@
-"""Picture material for synthetic training clips: what is in the assets folder, read on demand and kept in a bounded cache.
+"""Picture material for synthetic training clips: what the assets folder has, read on demand into a bounded cache.
 
 | folder | content | source | licence |
 |---|---|---|---|
-| ccp_people_parts | street photos + label PNG (person = label > 0) | Clothing Co-Parsing | Apache-2.0 (photo rights not stated) |
+| ccp_people_parts | photos + label PNG, person > 0 | Clothing Co-Parsing | Apache-2.0 (photo rights not stated) |
 | fluent3d_mit | RGBA cut-outs of rendered objects | npm @lobehub/fluent-emoji-3d | MIT |
 | fluent_anim_mit | animated RGBA cut-outs, frames stacked vertically | npm @lobehub/fluent-emoji-anim-1 | MIT |
 | openclipart_pd | RGBA clip art | Debian openclipart-png | public domain |
@@ -10,7 +10,7 @@
 | pybullet_clips | rendered clips + instance PNG | PyBullet, random meshes | zlib |
 | bg_debian | wallpapers | Debian wallpaper packages | CC BY, CC BY-SA, GPL |
 | kodak | photos | Kodak true-colour set | unrestricted use |
-| video_unlabelled | short clips as JPEG frames | EdgeTAM and EfficientTAM examples | Apache-2.0 (clip rights not stated) |
+| video_unlabelled | clips as JPEG frames | EdgeTAM, EfficientTAM examples | Apache-2.0 (clip rights not stated) |
 
 Every folder is optional; a kind of clip whose folder is missing is not made.
 """

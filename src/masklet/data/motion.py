@@ -14,6 +14,14 @@ import numpy as np
 FOCAL = 2.5
 LOST = 3.0
 
+CAMERAS = (
+    (0.0, 0.0, 0.0, 0.0, 0.0),
+    (0.004, 0.003, 0.003, 0.004, 0.008),
+    (0.035, 0.005, 0.004, 0.01, 0.003),
+    (0.015, 0.045, 0.035, 0.03, 0.004),
+)
+"""Still, hand-held, panning, zooming and rolling: usual pan, zoom, roll, tilt and shake per frame."""
+
 
 @dataclass(frozen=True)
 class Track:
@@ -127,16 +135,18 @@ def absent_for_a_while(rng: np.random.Generator, track: Track) -> Track:
 def camera_path(rng: np.random.Generator, frames: int, aspect: float) -> np.ndarray:
     """World-to-world homographies (f, 3, 3) of a moving camera: still, hand-held, panning, or zooming and rolling."""
     kind = rng.choice(4, p=(0.25, 0.25, 0.3, 0.2))
-    pan, zoom, roll, shake = ((0, 0, 0, 0), (0.004, 0.003, 0.003, 0.008), (0.035, 0.005, 0.004, 0.003),
-                              (0.015, 0.045, 0.035, 0.004))[kind]
+    pan, zoom, roll, tilt, shake = CAMERAS[kind]
     lively = heavy_tailed(rng, 1.0, 0.6, 3.0)
     moved = drift(rng, frames, *(lively * np.array([aspect * pan, 0.6 * pan, zoom, roll])))
     shift_f2 = moved[:, :2] + rng.normal(0, shake * lively + 1e-9, (frames, 2))
     scale_f, angle_f = np.exp(np.clip(moved[:, 2], -0.5, 0.7)), moved[:, 3]
     turned_f33 = similarities(np.zeros((frames, 2)), scale_f * np.cos(angle_f), scale_f * np.sin(angle_f))
     centre = np.array([aspect / 2, 0.5])
-    turned_f33[:, :2, 2] = centre - turned_f33[:, :2, :2] @ centre + shift_f2
-    return turned_f33
+    turned_f33[:, :2, 2] = centre + shift_f2
+    tilted_f33 = _eyes(frames)
+    tilted_f33[:, :2, 2] = -centre
+    tilted_f33[:, 2] += np.clip(drift(rng, frames, tilt, tilt), -0.25, 0.25) @ tilted_f33[0, :2]
+    return turned_f33 @ tilted_f33
 
 
 def to_pixels(size: int, aspect: float) -> np.ndarray:
@@ -162,7 +172,8 @@ class Elastic:
         moved = self.displacement(frame, height, width)
         moved[..., 0] += np.arange(width, dtype=np.float32)
         moved[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-        return cv2.remap(image, moved, None, cv2.INTER_LINEAR)
+        xs, ys = cv2.split(moved)
+        return cv2.remap(image, xs, ys, cv2.INTER_LINEAR)
 
 
 def random_elastic(rng: np.random.Generator, frames: int, strength: float) -> Elastic:

@@ -28,7 +28,8 @@ def preview(clips: Sequence[Clip], out_png: Path) -> None:
 
 
 def _row(clip: Clip, columns: int) -> np.ndarray:
-    drawn = [_outlined(frame, masks) for frame, masks in zip(clip.frames_fhwc, clip.masks_ofhw.swapaxes(0, 1))]
+    masks_fohw = clip.masks_ofhw.swapaxes(0, 1)
+    drawn = [_outlined(frame, masks) for frame, masks in zip(clip.frames_fhwc, masks_fohw, strict=True)]
     drawn += [np.zeros_like(drawn[0])] * (columns - len(drawn))
     cv2.putText(drawn[0], clip.source, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return np.concatenate(drawn, axis=1)

@@ -103,6 +103,8 @@ def _stage(rng: np.random.Generator, material: Material, frames: int, size: int)
     if rng.random() < 0.5:
         pictures = [cv2.flip(picture, 1) for picture in pictures]
     placed = covering(rng, pictures[0].shape[:2], aspect, max(1.0, zoom))
+    if rng.random() < 0.35:
+        placed = camera_path(rng, frames, aspect) @ placed
     backdrops = seen(pictures, views_f33 @ placed, size)
     colours = cv2.meanStdDev(np.ascontiguousarray(backdrops[0][::4, ::4]))
     return Stage(rng, material, frames, size, aspect, backdrops, views_f33, (colours[0].ravel(), colours[1].ravel()))
@@ -110,7 +112,7 @@ def _stage(rng: np.random.Generator, material: Material, frames: int, size: int)
 
 def _role(stage: Stage, extent: float | None = None) -> Role:
     rng = stage.rng
-    extent = extent or max(0.09, heavy_tailed(rng, 0.4, 0.55, 1.5))
+    extent = extent or max(0.09, heavy_tailed(rng, 0.48, 0.6, 1.6))
     speed = heavy_tailed(rng, 0.022, 0.95, 0.22)
     track = random_track(rng, stage.frames, stage.aspect, speed, stays=stage.chance(0.85))
     look = [sprites.fitted(sprite, 1.15 * extent * stage.size) for sprite in _appearance(stage)]
@@ -148,7 +150,7 @@ def _lead_actors(stage: Stage, role: Role, label: int) -> list[Actor]:
     if stage.frames > 1 and stage.chance(0.12):
         role = replace(role, track=absent_for_a_while(stage.rng, role.track))
     actors = _cast(stage, role, label)
-    if stage.chance(0.15):
+    if stage.chance(0.2):
         actors += _second_part(stage, role, label)
     return actors
 
@@ -197,7 +199,7 @@ def _extra(stage: Stage, role: Role) -> list[Actor]:
 def _cast(stage: Stage, role: Role, label: int) -> list[Actor]:
     """The role as an actor, at times with a shadow."""
     rng, frames = stage.rng, stage.frames
-    elastic = random_elastic(rng, frames, heavy_tailed(rng, 0.02, 0.5, 0.06)) if stage.chance(0.5) else None
+    elastic = random_elastic(rng, frames, heavy_tailed(rng, 0.022, 0.6, 0.08)) if stage.chance(0.55) else None
     gain_f = np.clip(np.exp(drift(rng, frames, 0.06)[:, 0]), 0.4, 1.8) if stage.chance(0.3) else None
     shutter = float(rng.uniform(0.1, 0.8)) if stage.chance(0.4) else 0.0
     actor = Actor(role.sprites, role.track.matrices(role.extent), label, elastic, gain_f, shutter)

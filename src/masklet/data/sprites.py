@@ -109,7 +109,7 @@ def recoloured(rng: np.random.Generator, sprite: np.ndarray, strength: float) ->
     hsv = cv2.cvtColor(np.ascontiguousarray(sprite[..., :3]), cv2.COLOR_RGB2HSV_FULL)
     hsv[..., 0] += np.uint8(int(rng.normal(0, 60 * strength)) % 256)
     gain_s, gain_v = np.exp(rng.normal(0, 0.35 * strength, 2))
-    hsv = cv2.multiply(hsv, (1.0, float(gain_s), float(gain_v), 1.0))
+    hsv = cv2.multiply(hsv, np.array([1, gain_s, gain_v, 1]))
     rgb = cv2.min(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), cv2.merge([sprite[..., 3]] * 3))
     return cv2.merge([rgb, sprite[..., 3]])
 
@@ -124,8 +124,8 @@ def harmonised(sprite: np.ndarray, scene_mean: np.ndarray, scene_std: np.ndarray
     shift = (own_mean + weight * (scene_mean - own_mean) - gain * own_mean) / 255
     alpha = sprite[..., 3]
     alphas = cv2.merge([alpha] * 4)
-    raised = cv2.add(cv2.multiply(sprite, (*gain, 1.0)), cv2.multiply(alphas, (*np.maximum(shift, 0), 0.0)))
-    lowered = cv2.subtract(raised, cv2.multiply(alphas, (*np.maximum(-shift, 0), 0.0)))
+    raised = cv2.add(cv2.multiply(sprite, np.append(gain, 1)), cv2.multiply(alphas, np.append(shift.clip(0), 0)))
+    lowered = cv2.subtract(raised, cv2.multiply(alphas, np.append((-shift).clip(0), 0)))
     return cv2.min(lowered, alphas)
 
 

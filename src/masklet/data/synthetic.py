@@ -21,6 +21,7 @@ from masklet.data.scenes import crowd, scene
 
 MIN_AREA = 0.003
 MAX_AREA = 0.85
+SOLID = 0.2
 MAX_TRIES = 30
 WEIGHTS = {"scene": 0.56, "crowd": 0.1, "photo": 0.2, "cells": 0.06, "rendered": 0.08}
 
@@ -98,8 +99,7 @@ class SyntheticClips:
 
     def _usable(self, rng: np.random.Generator, masks_ofhw: np.ndarray) -> np.ndarray:
         """Some of the masks, at most `max_objects`, all with a reasonable area in the first frame."""
-        areas = masks_ofhw[:, 0].mean((1, 2)) if len(masks_ofhw) else np.zeros(0)
-        fit = np.flatnonzero((areas >= MIN_AREA) & (areas <= MAX_AREA))
+        fit = np.flatnonzero([_recognisable(mask) for mask in masks_ofhw[:, 0]])
         return masks_ofhw[rng.permutation(fit)[: int(rng.integers(1, self.max_objects + 1))]]
 
     def _labelled(self, rng: np.random.Generator, kind: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -134,6 +134,16 @@ class SyntheticClips:
         return np.stack([rgb for rgb, _ in moved]), np.stack([mask for _, mask in moved], axis=1)
 
 
+def _recognisable(mask: np.ndarray) -> bool:
+    """Whether a mask (h, w) has a reasonable area and is more than slivers."""
+    area = mask.mean()
+    if not MIN_AREA <= area <= MAX_AREA:
+        return False
+    reach = max(1, len(mask) // 128)
+    core = cv2.erode(mask.view(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return core.mean() > SOLID * area
+
+
 def _person_and_parts(rng: np.random.Generator, labels: np.ndarray, most: int) -> np.ndarray:
     """The whole person first in 60 of 100 cases, else garments or body parts; at most `most`, never overlapping."""
     if rng.random() < 0.6:
@@ -158,5 +168,5 @@ def _push(rng: np.random.Generator, mask: np.ndarray, view: np.ndarray, size: in
     corners = np.array([[[x, y]], [[x + width, y + height]]], np.float64)
     low, high = cv2.perspectiveTransform(corners, view)[:, 0] / size
     reach = np.clip((high - low) / 2, 0.04, 0.5)
-    speed = heavy_tailed(rng, 0.02, 0.8, 0.08)
-    return Push((low + high) / 2, reach, np.clip(drift(rng, frames, speed, speed), -reach, reach))
+    speed = heavy_tailed(rng, 0.028, 0.8, 0.08)
+    return Push((low + high) / 2, reach, np.clip(drift(rng, frames, speed, speed), -0.8 * reach, 0.8 * reach))

@@ -26,7 +26,7 @@ MEMORY_PARTS = ("mask_as_prompt", "pointer", "memory_encoder", "mark_absent", "m
 def config_to_json(config: NetworkConfig) -> dict[str, Any]:
     """Nested dictionaries and lists; the encoder says its kind."""
     kind = next(kind for kind, encoder in ENCODERS.items() if isinstance(config.encoder, encoder))
-    values = asdict(config)
+    values = json.loads(json.dumps(asdict(config)))
     return {**values, "encoder": {"kind": kind, **values["encoder"]}}
 
 

@@ -70,7 +70,7 @@ def _paint(canvases: list[np.ndarray], owners_fhw: np.ndarray, actor: Actor, vie
     margins_f = np.abs(streaks_f2).max(axis=1) + 1
     boxes_f22, shown_f = _visible_boxes(matrices_f33, actor.sprites[0].shape, canvases[0].shape, margins_f)
     to_box_f33 = _shifts(-boxes_f22[:, 0]) @ matrices_f33
-    for frame in np.flatnonzero(shown_f):
+    for frame in np.flatnonzero(shown_f).tolist():
         (x0, y0), (x1, y1) = boxes_f22[frame].tolist()
         layer = cv2.warpPerspective(actor.sprite(frame), to_box_f33[frame], (x1 - x0, y1 - y0))
         layer = _smeared(layer, streaks_f2[frame])

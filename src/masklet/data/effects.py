@@ -50,7 +50,8 @@ def _coarse(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarr
 
 def _noisy(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarray]:
     height, width = frames[0].shape[:2]
-    sheet = cv2.multiply(_noise_sheet(max(height, width) + SHEET_SLACK), rng.uniform(0.05, 0.45))
+    sheet = _noise_sheet(max(height, width) + SHEET_SLACK)
+    sheet = cv2.addWeighted(sheet, rng.uniform(0.05, 0.45), sheet, 0, 0)
     corners = rng.integers(0, SHEET_SLACK + 1, (len(frames), 2))
     return [
         cv2.add(frame, sheet[y : y + height, x : x + width], dtype=cv2.CV_8U)
@@ -66,5 +67,12 @@ def _noise_sheet(side: int) -> np.ndarray:
 
 def _compressed(rng: np.random.Generator, frames: list[np.ndarray]) -> list[np.ndarray]:
     quality = int(rng.integers(25, 92))
-    coded = [cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for frame in frames]
-    return [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in coded]
+    return [_recoded(frame, quality) for frame in frames]
+
+
+def _recoded(frame: np.ndarray, quality: int) -> np.ndarray:
+    """The frame after JPEG; the codec, which expects BGR, gets and gives the channels the right way round."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)

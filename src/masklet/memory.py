@@ -30,9 +30,7 @@ class MemoryBank:
     stride: int = 1
     """Distance between the tracked frames that are attended to, the previous frame not counted."""
 
-    def select(
-        self, frame: int, *, reverse: bool = False, frames: int | None = None, own: bool = True
-    ) -> Recollection:
+    def select(self, frame: int, *, reverse: bool = False, frames: int | None = None, own: bool = True) -> Recollection:
         """The memories for ``frame``.
 
         ``reverse`` when tracking backward, ``frames`` the video's length where known; without ``own``, what the frame

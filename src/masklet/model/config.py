@@ -38,7 +38,7 @@ class MobileStage:
 
 @dataclass(frozen=True)
 class MobileConfig:
-    """Convolutional trunk of inverted residuals; the defaults are EfficientNet-Lite0 (arXiv 1905.11946, "lite" variant)."""
+    """Convolutional trunk of inverted residuals; by default EfficientNet-Lite0 (arXiv 1905.11946, "lite" variant)."""
 
     stem: int = 32
     stages: tuple[MobileStage, ...] = (
@@ -66,7 +66,7 @@ class MemoryConfig:
     slots: int = 7
     """Memories a frame attends to: the conditioning frames and the ``slots - 1`` most recent ones."""
     pointers: int = 16
-    """Object pointers a frame attends to, the conditioning frames' not counted; 0: the network has no pointer tokens."""
+    """Frames whose object pointers are attended to, conditioning frames not counted; 0: there are no pointers."""
     layers: int = 4
     heads: int = 1
     feedforward: int = 2048
@@ -111,18 +111,14 @@ _SMALL = replace(_TINY, blocks=(1, 2, 11, 2), global_blocks=(7, 10, 13))
 _BASE_PLUS = HieraConfig(
     embed_dim=112, heads=2, blocks=(2, 3, 16, 3), global_blocks=(12, 16, 20), background_grid=(14, 14)
 )
-_LARGE = HieraConfig(
-    embed_dim=144, heads=2, blocks=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8)
-)
+_LARGE = HieraConfig(embed_dim=144, heads=2, blocks=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8))
 _TRUNKS = {"tiny": _TINY, "small": _SMALL, "base-plus": _BASE_PLUS, "large": _LARGE}
 
 _SAM21 = {
     f"sam2.1-hiera-{size}": NetworkConfig(f"sam2.1-hiera-{size}", encoder=trunk) for size, trunk in _TRUNKS.items()
 }
 _SAM20 = {
-    f"sam2-hiera-{size}": NetworkConfig(
-        f"sam2-hiera-{size}", encoder=trunk, marks_absence=False, dates_pointers=False
-    )
+    f"sam2-hiera-{size}": NetworkConfig(f"sam2-hiera-{size}", encoder=trunk, marks_absence=False, dates_pointers=False)
     for size, trunk in _TRUNKS.items()
 }
 
@@ -134,7 +130,7 @@ PICO = NetworkConfig(
     decoder_heads=4,
     decoder_feedforward=512,
     memory=MemoryConfig(
-        slots=5, pointers=0, layers=3, heads=2, feedforward=512, position_weight=0.0, keys_from_image=True
+        slots=5, pointers=0, layers=2, heads=2, feedforward=512, position_weight=0.0, keys_from_image=True
     ),
     dates_pointers=False,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ class LayerNorm2d(nn.LayerNorm):
     def __init__(self, channels: int):
         super().__init__(channels, eps=1e-6)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -25,7 +26,7 @@ class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int, out: int, layers: int, activation: Callable[[Tensor], Tensor] = F.relu):
         super().__init__()
         widths = [width, *[hidden] * (layers - 1), out]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class MaskDecoder(nn.Module):
 
         presence_oc, iou_oc, mask_tokens_okc = tokens_otc[:, 0], tokens_otc[:, 1], tokens_otc[:, 2 : 2 + MASK_TOKENS]
         canvas_ochw = self._upscale(rearrange(image_onc, "o (h w) c -> o c h w", h=h, w=w), features)
-        brushes_okc = torch.stack([brush(t) for brush, t in zip(self.brushes, mask_tokens_okc.unbind(1), strict=True)], 1)
+        pairs = zip(self.brushes, mask_tokens_okc.unbind(1), strict=True)
+        brushes_okc = torch.stack([brush(token_oc) for brush, token_oc in pairs], dim=1)
         return MaskPrediction(
             logits_okhw=torch.einsum("okc,ochw->okhw", brushes_okc, canvas_ochw),
             iou_ok=self.iou_head(iou_oc).sigmoid(),

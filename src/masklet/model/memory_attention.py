@@ -70,4 +70,3 @@ class MemoryAttention(nn.Module):
 def grid_tokens(x_ochw: Tensor) -> Tensor:
     """(o, c, h, w) -> (o, h * w, c)."""
     return rearrange(x_ochw, "o c h w -> o (h w) c")
-

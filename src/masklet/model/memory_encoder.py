@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,7 +32,7 @@ def mask_pyramid(width: int) -> nn.Sequential:
     """Mask at the picture's size -> (width) channels at stride 16, in four halvings."""
     widths = [1, width // 64, width // 16, width // 4, width]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), LayerNorm2d(outputs), nn.GELU()]
     return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
 

@@ -7,8 +7,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from masklet.model.config import NetworkConfig
-from masklet.model.outputs import Recollection
 from masklet.model.memory_attention import MemoryTokens, grid_tokens
+from masklet.model.outputs import Recollection
 from masklet.model.positions import sine_grid, sine_scalar
 
 

@@ -6,24 +6,21 @@ there, and small batches of clips would only disturb them.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masklet.model.config import MobileConfig, MobileStage
 
 
 class Convolution(nn.Module):
-    """Convolution that pads as ImageNet training did ("same": surplus at the right and bottom), then perhaps ReLU6."""
+    """Convolution that keeps the size but for its stride, then perhaps ReLU6."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True):
         super().__init__()
-        surplus = kernel - stride
-        self.padding = (surplus // 2, surplus - surplus // 2) * 2
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups)
         self.activation = nn.ReLU6() if relu else nn.Identity()
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        return self.activation(self.conv(F.pad(x_bchw, self.padding)))
+        return self.activation(self.conv(x_bchw))
 
 
 class InvertedResidual(nn.Module):

@@ -64,7 +64,10 @@ class FourierPositions(nn.Module):
 
 
 def rotary_angles(channels: int, h: int, w: int, device: torch.device | None = None) -> Tensor:
-    """Angles of axial rotary encoding (arXiv 2104.09864, in 2-D): (h * w, channels / 2), first half along x, second along y."""
+    """Angles of axial rotary encoding: (h * w, channels / 2), first half along x, second along y.
+
+    Source: arXiv 2104.09864, in two dimensions.
+    """
     exponent = torch.arange(0, channels, 4, device=device, dtype=torch.float32) / channels
     frequency = 1.0 / TEMPERATURE**exponent
     cell = torch.arange(h * w, device=device)

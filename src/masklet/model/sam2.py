@@ -119,7 +119,7 @@ class SegmentationNetwork(nn.Module):
     ) -> MaskPrediction:
         """Three candidate masks (k = 3), or the single one (k = 1).
 
-        With ``stability`` an unstable single mask gives way to the best candidate; ``None`` always takes the single one.
+        With ``stability`` an unstable single mask gives way to the best candidate; ``None`` keeps the single one.
         """
         prediction = self.decode_all(features, conditioned_ochw, prompts)
         if candidates:
@@ -137,7 +137,9 @@ class SegmentationNetwork(nn.Module):
             presence_o=best.presence_o,
         )
 
-    def adopt(self, features: ImageFeatures, masks_o1hw: Tensor, stability: Stability | None = Stability()) -> ObjectMask:
+    def adopt(
+        self, features: ImageFeatures, masks_o1hw: Tensor, stability: Stability | None = Stability()
+    ) -> ObjectMask:
         """Masks that the user drew, (o, 1, image_size, image_size) of 0 and 1, taken as they are.
 
         Only their object pointers come from the network.

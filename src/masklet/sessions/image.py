@@ -4,6 +4,8 @@
     session.set_image("photo.jpg")
     result = session.predict(Points((490, 270)))
     better = session.predict(Points([(490, 270), (330, 350)], [1, 0]), mask=result.best_low_res, candidates=False)
+
+Boxes of several objects go in one call: ``session.predict(box=[Box(...), Box(...)])``.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Spill:
         self.used_bytes = 0
         self._recent: OrderedDict[tuple[SpillingStore, int], Any] = OrderedDict()
         self._file: IO[bytes] | None = None
-        self._end = 0
+        self.file_bytes = 0
         self._free: dict[int, list[int]] = {}
 
     def remember(self, store: SpillingStore, key: int, record: Any) -> None:
@@ -62,9 +62,9 @@ class Spill:
         if gaps:
             offset = gaps.pop()
         else:
-            offset, self._end = self._end, self._end + len(data)
-        file = self._open()
+            offset, self.file_bytes = self.file_bytes, self.file_bytes + len(data)
         try:
+            file = self._open()
             file.seek(offset)
             file.write(data)
         except OSError as error:
@@ -93,7 +93,7 @@ class Spill:
 
     def _open(self) -> IO[bytes]:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="masklet-", dir=self.folder, buffering=0)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(prefix="masklet-", dir=self.folder)  # noqa: SIM115
             weakref.finalize(self, self._file.close)
         return self._file
 

@@ -254,9 +254,7 @@ class VideoSession:
         candidates = is_ambiguous and (not wanted.with_memory or self.settings.candidates_while_tracking)
         return self._filled(self._decode(features, conditioned_1chw, batch, candidates=candidates))
 
-    def _conditioned(
-        self, track: TrackedObject, frame: int, features: ImageFeatures, *, with_memory: bool
-    ) -> Tensor:
+    def _conditioned(self, track: TrackedObject, frame: int, features: ImageFeatures, *, with_memory: bool) -> Tensor:
         """The map that prompts are decoded on. Corrections look in the direction in which the frame was tracked."""
         if not with_memory:
             return self.network.without_memory(features)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import torch
+
+from masklet.model.config import HieraConfig
+from masklet.model.hiera import Hiera, block_shapes, from_windows, pool_2x2, to_windows
+
+
+def test_windows_put_together_again_are_the_picture():
+    picture = torch.randn(2, 10, 13, 3)
+    windows = to_windows(picture, 4)
+    assert windows.shape == (2 * 3 * 4, 4, 4, 3)
+    assert torch.equal(from_windows(windows, 10, 13), picture)
+
+
+def test_pooling_takes_the_largest_of_every_cell():
+    picture = torch.arange(16.0).reshape(1, 4, 4, 1)
+    assert pool_2x2(picture).flatten().tolist() == [5, 7, 13, 15]
+
+
+def test_the_window_lags_one_block_at_a_change_of_stage():
+    config = HieraConfig(embed_dim=8, heads=1, blocks=(1, 2, 3, 1), global_blocks=(4,), windows=(8, 4, 14, 7))
+    shapes = list(block_shapes(config))
+    assert [shape.window for shape in shapes] == [8, 8, 4, 4, 0, 14, 14]
+    assert [shape.pools for shape in shapes] == [False, True, False, True, False, False, True]
+    assert [shape.out_width for shape in shapes] == [8, 16, 16, 32, 32, 32, 64]
+    assert [shape.heads for shape in shapes] == [1, 2, 2, 4, 4, 4, 8]
+
+
+def test_the_trunk_gives_maps_at_four_strides():
+    config = HieraConfig(embed_dim=8, heads=1, blocks=(1, 1, 2, 1), global_blocks=(3,))
+    maps = Hiera(config)(torch.randn(1, 3, 96, 96))
+    assert [tuple(m.shape) for m in maps] == [(1, 8, 24, 24), (1, 16, 12, 12), (1, 32, 6, 6), (1, 64, 3, 3)]
+    assert [m.shape[1] for m in maps] == list(config.channels)

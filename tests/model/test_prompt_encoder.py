@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from masklet.model.positions import FourierPositions, rotary_angles, rotate
+from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> PromptEncoder:
+    torch.manual_seed(0)
+    return PromptEncoder(32, 64).requires_grad_(False)
+
+
+def test_points_become_tokens_with_one_filling_token_behind(encoder: PromptEncoder):
+    tokens, dense = encoder(PromptBatch(torch.rand(2, 3, 2), torch.ones(2, 3, dtype=torch.int)))
+    assert tokens.shape == (2, 4, 32)
+    assert dense.shape == (2, 32, 4, 4)
+    assert torch.equal(tokens[:, 3], encoder.no_point.weight.expand(2, -1))
+
+
+def test_nothing_is_two_filling_tokens(encoder: PromptEncoder):
+    tokens, _ = encoder(PromptBatch.nothing(1))
+    assert torch.equal(tokens[0], encoder.no_point.weight.expand(2, -1))
+
+
+def test_positive_and_negative_clicks_at_one_place_differ(encoder: PromptEncoder):
+    place = torch.full((1, 1, 2), 0.4)
+    positive, negative = (encoder(PromptBatch(place, torch.full((1, 1), label)))[0] for label in (1, 0))
+    assert not torch.equal(positive[0, 0], negative[0, 0])
+    assert torch.equal(positive[0, 1], negative[0, 1])
+
+
+def test_a_mask_gives_the_dense_map_and_no_tokens(encoder: PromptEncoder):
+    tokens, dense = encoder(PromptBatch(mask_logits_o1hw=torch.randn(2, 1, 16, 16)))
+    assert tokens.shape == (2, 0, 32)
+    assert dense.shape == (2, 32, 4, 4)
+    assert not torch.equal(dense[0], dense[1])
+
+
+def test_a_grid_is_encoded_by_its_cell_centres():
+    torch.manual_seed(0)
+    positions = FourierPositions(16)
+    centre = positions(torch.tensor([(2 + 0.5) / 5, (1 + 0.5) / 4]))
+    torch.testing.assert_close(positions.grid(4, 5)[0, :, 1, 2], centre)
+
+
+def test_rotated_tokens_know_only_their_displacement():
+    torch.manual_seed(0)
+    query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+    angles = rotary_angles(8, 4, 4)
+
+    def score(query_cell: int, key_cell: int) -> float:
+        turned_query, turned_key = rotate(query, angles[[query_cell]]), rotate(key, angles[[key_cell]])
+        return float((turned_query * turned_key).sum())
+
+    assert score(0, 5) == pytest.approx(score(5, 10), abs=1e-5)
+    assert score(0, 5) != pytest.approx(score(0, 6), abs=1e-3)

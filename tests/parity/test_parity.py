@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CASES = sorted(json.loads((HERE / "cases.json").read_text()), key=lambda case: case["config"])
+
+spec = importlib.util.spec_from_file_location("parity_tool", ROOT / "tools" / "parity.py")
+assert spec is not None
+assert spec.loader is not None
+parity = importlib.util.module_from_spec(spec)
+sys.modules["parity_tool"] = parity
+spec.loader.exec_module(parity)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return parity.Reference(HERE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_masklet_gives_what_the_published_system_gave(case, reference):
+    with np.load(HERE / "golden" / f"{case['name']}.npz") as arrays:
+        golden = dict(arrays)
+    found = parity.compare(golden, parity.run_case(case, reference))
+    assert found.is_within(parity.TOLERANCES[case["kind"]]), found
+
+
+def test_every_kind_of_difference_is_noticed():
+    golden = {
+        "step0.objects": np.array([1, 2]),
+        "step0.logits": np.linspace(-1, 1, 200).reshape(2, 10, 10),
+        "step0.area": np.array([[1000], [2000]]),
+        "prompt0.iou": np.array([0.5]),
+    }
+    assert parity.compare(golden, golden) == parity.Differences()
+    changed = {**golden, "step0.logits": golden["step0.logits"] + 0.1}
+    found = parity.compare(golden, changed)
+    assert found.relative == pytest.approx(0.1 / golden["step0.logits"].std())
+    assert found.mask_iou < 1
+    assert parity.compare(golden, {**golden, "step0.area": np.array([[1002], [2000]])}).area == pytest.approx(2e-3)
+    assert parity.compare(golden, {**golden, "prompt0.iou": np.array([0.6])}).iou == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="expected objects"):
+        parity.compare(golden, {**golden, "step0.objects": np.array([1, 3])})
+    with pytest.raises(ValueError, match="nothing"):
+        parity.compare(golden, {})
+
+
+def test_the_command_fails_when_golden_arrays_are_missing(tmp_path: Path):
+    cases = tmp_path / "cases.json"
+    cases.write_text(json.dumps([case for case in CASES if case["name"] == "tiny20_image"]))
+    command = [sys.executable, str(ROOT / "tools" / "parity.py"), str(cases), str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "FAILED" in finished.stdout
+    assert "0 of 1 cases" in finished.stdout

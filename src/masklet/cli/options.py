@@ -1,0 +1,103 @@
+"""Options that commands share. Each decorator hands the command one finished argument in place of several options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from masklet.video import FORMATS
+
+if TYPE_CHECKING:
+    from masklet.cli.shown import Shown
+    from masklet.model.sam2 import SegmentationNetwork
+
+C = TypeVar("C", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+
+FORMATS_HELP = """\b
+Formats, by the name of --out or as --format:
+""" + "\n".join(f"  {name:<12} {text}" for name, text in FORMATS.items())
+
+
+class TypedPrompt(click.ParamType):
+    """A prompt on the command line."""
+
+    def __init__(self, name: str, form: str) -> None:
+        self.name = name
+        self.form = form
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shown:
+        from masklet.cli.shown import TYPED
+
+        try:
+            return TYPED[self.name](value)
+        except (ValueError, FileNotFoundError) as error:
+            self.fail(f"{value!r}: {error}; expected {self.form}", param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.form
+
+
+CLICK = TypedPrompt("click", "[FRAME:]X,Y[:-][@OBJECT]")
+BOX = TypedPrompt("box", "[FRAME:]X0,Y0,X1,Y1[@OBJECT]")
+MASK = TypedPrompt("mask", "[FRAME:]FILE[@OBJECT]")
+
+
+def takes_prompts(command: C) -> C:
+    """Passes ``shown``, a list with one entry per frame and object, which is not empty."""
+
+    @click.option("--click", "clicks", multiple=True, type=CLICK, help="A point on the object; with :- beside it.")
+    @click.option("--box", "boxes", multiple=True, type=BOX, help="A box around the object: left, top, right, bottom.")
+    @click.option("--mask", "masks", multiple=True, type=MASK, help="A picture of the object's mask.")
+    @click.option("--prompts", type=FILE, metavar="FILE", help="A JSON file with a list of prompts.")
+    @wraps(command)
+    def with_shown(*, clicks: Any, boxes: Any, masks: Any, prompts: Path | None, **rest: Any) -> Any:
+        from masklet.cli.shown import merged, read_prompts
+
+        shown = merged([*boxes, *masks, *clicks, *(read_prompts(prompts) if prompts else [])])
+        if not shown:
+            raise click.UsageError("No object is shown. Give a --click, --box, --mask or --prompts file.")
+        return command(shown=shown, **rest)
+
+    return with_shown  # type: ignore[return-value]
+
+
+def takes_outputs(command: C) -> C:
+    """Passes ``paths`` and ``formats``."""
+    name = click.option("-o", "--out", "paths", multiple=True, type=FILE, metavar="PATH", help="Output; repeatable.")
+    known = click.Choice(list(FORMATS))
+    kind = click.option("--format", "formats", multiple=True, type=known, metavar="FORMAT", help="Its format.")
+    return name(kind(command))
+
+
+def takes_network(command: C) -> C:
+    """Passes ``load``, which loads the network when it is called."""
+
+    @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="See `masklet models`.")
+    @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 ...  [default: cuda if there is one, else cpu]")
+    @wraps(command)
+    def with_load(*, weights: str, device: str | None, **rest: Any) -> Any:
+        return command(load=lambda: load_network_on(weights, device), **rest)
+
+    return with_load  # type: ignore[return-value]
+
+
+def load_network_on(weights: str, device: str | None) -> SegmentationNetwork:
+    """Raises ValueError for a device that is not there, and what loading raises."""
+    import torch
+
+    from masklet.checkpoints import load_network
+
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"cannot compute on device {name!r}: {reason}; leave out --device for the usual one"
+        ) from error
+    return load_network(weights, device=name)

@@ -1,0 +1,69 @@
+"""``masklet track``: objects through a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from masklet.cli import INTERRUPTED
+from masklet.cli.options import FILE, FORMATS_HELP, takes_network, takes_outputs, takes_prompts
+from masklet.cli.outputs import named_outputs
+
+if TYPE_CHECKING:
+    from masklet.cli.follow import Run
+    from masklet.cli.shown import Shown
+    from masklet.model.sam2 import SegmentationNetwork
+
+FRAME = click.IntRange(min=0)
+
+
+@click.command("track", short_help="Follow objects through a video.", epilog=FORMATS_HELP)
+@click.argument("video", type=FILE)
+@takes_prompts
+@takes_outputs
+@takes_network
+@click.option("--start", type=FRAME, metavar="FRAME", help="Where to begin.  [default: at the first prompt]")
+@click.option("--end", type=FRAME, metavar="FRAME", help="The last frame.  [default: the video's last]")
+@click.option("--backward", is_flag=True, help="From the last prompt (or --start) to the beginning (or --end).")
+def track(
+    video: Path,
+    shown: Sequence[Shown],
+    paths: Sequence[Path],
+    formats: Sequence[str],
+    load: Callable[[], SegmentationNetwork],
+    start: int | None,
+    end: int | None,
+    backward: bool,
+) -> None:
+    """Follow objects through VIDEO: a file, or a folder of pictures.
+
+    Show each object on any frame, in pixels of the original; frames count from 0. Nothing else said, it is object 1 on
+    frame 0. Without --out an overlay is written to the current folder.
+
+    \b
+      masklet track clip.mp4 --click 0:480,270 --click 0:330,350:- --out overlay.mp4
+      masklet track clip.mp4 --box 0:10,20,90,80 --box 30:200,50,260,120@2 --out masks.json
+    """
+    from masklet.cli.follow import Span, follow, report_damage
+    from masklet.video.read import open_frames
+
+    outputs = named_outputs(paths, formats, video, is_picture=False)
+    with open_frames(video) as source:
+        run = follow(source, shown, Span(start, end, backward), outputs, load)
+        report_damage(source)
+    for output in outputs:
+        click.echo(output.path)
+    click.echo(run.speed, err=True)
+    if run.was_stopped:
+        click.echo(_how_to_go_on(run), err=True)
+        click.get_current_context().exit(INTERRUPTED)
+
+
+def _how_to_go_on(run: Run) -> str:
+    return (
+        f"Stopped: frames {run.done[0]} to {run.done[-1]} are finished and written. "
+        f"To go on, give the same command with --start {run.next} and another --out."
+    )

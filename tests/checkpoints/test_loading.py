@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from masklet.checkpoints import load_network, save_network, to_published
-from masklet.checkpoints.configs import MEMORY_PARTS
 from masklet.checkpoints.errors import CheckpointError
 from masklet.checkpoints.loading import build_network
 from masklet.checkpoints.registry import PICO
+from masklet.checkpoints.variants import MEMORY_PARTS
 from masklet.model.config import MODELS
 from masklet.model.sam2 import SegmentationNetwork
 

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from torch import Tensor
 
 from masklet.checkpoints.errors import CheckpointError
+from masklet.checkpoints.variants import image_part_only
 from masklet.model.config import MODELS, HieraConfig, MobileConfig, NetworkConfig
 
 ENCODERS: dict[str, type[HieraConfig] | type[MobileConfig]] = {"hiera": HieraConfig, "mobile": MobileConfig}
@@ -18,9 +19,6 @@ MAX_JSON = 1 << 20
 MAX_NUMBER = 8192
 """No size of a network is larger; a file cannot make us build something absurd."""
 MAX_ITEMS = 64
-
-MEMORY_PARTS = ("mask_as_prompt", "pointer", "memory_encoder", "mark_absent", "memory_tokens", "memory_attention")
-"""Modules that only videos need."""
 
 
 def config_to_json(config: NetworkConfig) -> dict[str, Any]:
@@ -143,11 +141,6 @@ def published_name(config: NetworkConfig) -> NetworkConfig:
     """``config`` under its published name, if it differs from a published network in nothing else."""
     same = (known for known in MODELS.values() if replace(config, name=known.name) == known)
     return next(same, config)
-
-
-def image_part_only(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether all that concerns memory is absent."""
-    return not any(name.partition(".")[0] in MEMORY_PARTS for name in tensors)
 
 
 def _trunk_width(tensors: Mapping[str, Tensor]) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from masklet.checkpoints.configs import config_from_json, published_name
 from masklet.checkpoints.errors import CheckpointError
 from masklet.checkpoints.names import UNUSED, NameTable, Pairs, from_published
+from masklet.checkpoints.variants import GRID_FREQUENCIES
 from masklet.model.config import NetworkConfig
 
 
@@ -82,23 +83,17 @@ _GRID_POSITIONS = "shared_image_embedding.positional_embedding"
 
 
 def from_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names and shapes of transformers -> ours. Unknown names stay as they are.
-
-    Raises:
-        CheckpointError: points and image have different position encodings, which no published weights do.
-    """
+    """Names and shapes of transformers -> ours. Unknown names stay as they are."""
     theirs = dict(tensors)
     grid = theirs.pop(_GRID_POSITIONS, None)
-    points = theirs.setdefault(_POINT_POSITIONS, grid) if grid is not None else theirs.get(_POINT_POSITIONS)
-    if grid is not None and points is not None and not torch.equal(grid, points):
-        raise CheckpointError(
-            f"{_GRID_POSITIONS} differs from {_POINT_POSITIONS}; SAM 2 places points and image by the same matrix: "
-            "copy one to the other before saving"
-        )
+    points = theirs.setdefault(_POINT_POSITIONS, grid) if grid is not None else None
     if _POINT_LABELS in theirs and theirs[_POINT_LABELS].dim():
         rows = theirs.pop(_POINT_LABELS).split(1)
         theirs |= {f"prompt_encoder.point_embed.{i}.weight": row for i, row in enumerate(rows)}
-    return from_published({TRANSFORMERS.forward(name): tensor for name, tensor in theirs.items()})
+    ours = from_published({TRANSFORMERS.forward(name): tensor for name, tensor in theirs.items()})
+    if grid is not None and points is not None and not torch.equal(grid, points):
+        ours[GRID_FREQUENCIES] = grid
+    return ours
 
 
 def config_from_transformers(values: Mapping[str, Any]) -> NetworkConfig:
@@ -211,6 +206,7 @@ _FIXED: dict[str, Any] = {
     "memory_attention_feed_forward_hidden_act": "relu",
     "mask_downsampler_hidden_act": "gelu",
     "memory_fuser_hidden_act": "gelu",
+    "memory_attention_rope_theta": 10000.0,
     "rope_parameters.rope_theta": 10000.0,
 }
 """Settings that leave no trace in the shapes of the tensors."""

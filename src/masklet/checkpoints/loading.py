@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from masklet.checkpoints.configs import MEMORY_PARTS, config_from_json, image_part_only, infer_config, read_json
+from masklet.checkpoints.configs import MAX_JSON, config_from_json, infer_config, read_json
 from masklet.checkpoints.errors import CheckpointError
 from masklet.checkpoints.files import METADATA_KEY, read_metadata, read_tensors
 from masklet.checkpoints.hugging_face import TRANSFORMERS, config_from_transformers, from_transformers
 from masklet.checkpoints.names import PUBLISHED, from_published
 from masklet.checkpoints.registry import weights_path
+from masklet.checkpoints.variants import adapt
 from masklet.model.config import NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
 
@@ -108,8 +109,7 @@ def build_network(
     """
     with torch.device("meta"):
         network = SegmentationNetwork(config)
-    if image_part_only(tensors):
-        drop_memory(network)
+        adapt(network, tensors)
     expected = network.state_dict()
     troubles = mismatches(expected, tensors, spell)
     if troubles:
@@ -136,26 +136,9 @@ def mismatches(
     return [f"{len(names)} {kind} ({_listing(names)})" for kind, names in kinds.items() if names]
 
 
-class MemoryMissing(nn.Module):
-    """Stands where the weights hold no memory."""
-
-    def forward(self, *args: object) -> Tensor:
-        raise CheckpointError(
-            "these weights hold the image part alone and cannot follow anything through a video; "
-            "expected weights with memory: take a published checkpoint or those of transformers' Sam2VideoModel"
-        )
-
-
-def drop_memory(network: SegmentationNetwork) -> None:
-    """Take out all that only videos need; using it raises an error from now on."""
-    network.has_memory = False
-    for name in MEMORY_PARTS:
-        network.add_module(name, MemoryMissing())
-
-
 def _read_config_file(path: Path) -> dict[str, object]:
     with path.open("rb") as file:
-        return read_json(file.read((1 << 20) + 1), str(path))
+        return read_json(file.read(MAX_JSON + 1), str(path))
 
 
 def _shape(tensor: Tensor) -> str:

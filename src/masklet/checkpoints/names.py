@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from masklet.checkpoints.errors import CheckpointError
+from masklet.checkpoints.variants import GRID_FREQUENCIES
 from masklet.model.hiera import Hiera
 from masklet.model.memory_tokens import KeysFromMemory
 from masklet.model.sam2 import SegmentationNetwork
@@ -152,14 +153,13 @@ def to_published(network: SegmentationNetwork) -> dict[str, Tensor]:
     Raises:
         ValueError: the network is not of the published family.
     """
-    if not (
-        network.has_memory and isinstance(network.trunk, Hiera) and isinstance(network.memory_tokens, KeysFromMemory)
-    ):
+    tensors = dict(network.state_dict())
+    published = isinstance(network.trunk, Hiera) and isinstance(network.memory_tokens, KeysFromMemory)
+    if not published or GRID_FREQUENCIES in tensors:
         raise CheckpointError(
             f"{network.config.name} cannot be written under the published names, which are for whole networks with a "
             "Hiera encoder and keys from memory; save it with save_network"
         )
-    tensors = dict(network.state_dict())
     for index, row in enumerate(tensors.pop(_LABELS).split(1)):
         tensors[f"{_LABELS}.{index}"] = row
     shaped = {name: _TO_PUBLISHED_SHAPE[name](t) if name in _TO_PUBLISHED_SHAPE else t for name, t in tensors.items()}

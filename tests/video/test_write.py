@@ -142,10 +142,10 @@ from masklet.video.read import open_frames
 from masklet.video.write import open_writer
 frames = np.random.default_rng(0).integers(0, 255, (4, 64, 96, 3), dtype=np.uint8)
 def camera():
-    for n in range(200): yield frames[n % 4]
+    for n in range(120): yield frames[n % 4]
 source = open_frames(camera(), fps=25)
 writer, notes = open_writer({str(tmp_path / "out.mp4")!r}, source), open_writer({str(tmp_path / "out.json")!r}, source)
-for n in range(200):
+for n in range(120):
     writer.add(n, source[n], {{}})
     notes.add(n, source[n], {{1: source[n][..., 0] > 128}})
 os.kill(os.getpid(), signal.SIGKILL)
@@ -153,10 +153,10 @@ os.kill(os.getpid(), signal.SIGKILL)
     ended = subprocess.run([sys.executable, "-c", script], check=False, env=os.environ)
     assert ended.returncode == -signal.SIGKILL
     with open_frames(tmp_path / "out.mp4") as written:
-        assert len(written) >= 100
+        assert len(written) >= 60
         assert written[50].shape == (64, 96, 3)
     document = json.loads((tmp_path / "out.json").read_text())
-    assert len(document["frames"]) == 200
+    assert len(document["frames"]) == 120
     assert document["complete"] is False
 
 

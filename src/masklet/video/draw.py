@@ -107,14 +107,14 @@ def _fill(frame: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], amo
     if width == 0:
         return
     area = np.s_[max(y - 2, 0) : y + height + 2, max(x - 2, 0) : x + width + 2]
-    softness = cv2.GaussianBlur(mask[area].astype(np.float32) * amount, (3, 3), 0)[..., None]
+    share = cv2.GaussianBlur(mask[area].astype(np.float32) * amount, (3, 3), 0)
     part = frame[area]
-    part[:] = (part + softness * (np.array(colour, dtype=np.float32) - part) + 0.5).astype(np.uint8)
+    part[:] = cv2.blendLinear(np.full_like(part, colour), part, share, 1 - share)
 
 
 def _outline(frame: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
     """A line in the colour over a wider dark one, so that it is seen on any ground."""
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     thickness = max(round(1.5 * _scale(frame)), 1)
     cv2.drawContours(frame, contours, -1, tuple(c // 4 for c in colour), thickness + 2, cv2.LINE_AA)
     cv2.drawContours(frame, contours, -1, colour, thickness, cv2.LINE_AA)

@@ -28,7 +28,7 @@ class VideoFile(FrameSource):
     """Frames of a video file, found by their presentation times, which are tabled on opening.
 
     The picture is turned and mirrored as the file's display matrix says; alpha is dropped, more than 8 bits are
-    reduced to 8. Reading forward never seeks. On the way to a frame further back, the pictures of its group are kept,
+    reduced to 8. Reading forward never seeks. On the way to a frame elsewhere, the pictures of its group are kept,
     at most `cache_bytes` of them, so that reading backward decodes each group about once. Safe to use from threads.
 
     Raises VideoError if the file holds no video that can be decoded.
@@ -120,6 +120,7 @@ class VideoFile(FrameSource):
                 return picture
         seen: set[int] = set()
         for start in (nearest, max(nearest - 1, 0)):
+            self._cache.clear()
             self._run = DecodingRun(self._feed, self._table, self._table.starts[start], sought=frame)
             picture = self._advance_to(frame, seen)
             if picture is not None:

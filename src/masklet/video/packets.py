@@ -170,7 +170,7 @@ class PacketFeed:
 
     def from_key(self, key: KeyPacket) -> Iterator[tuple[int, av.Packet]]:
         """The packets from a key packet on. Where no kind of seek leads there, it reads up to it from the beginning."""
-        for target in key.seek_targets() if key.number else ():
+        for target in key.seek_targets():
             packets = self._after_seek(key, target)
             if packets is not None:
                 yield from packets

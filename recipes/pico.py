@@ -21,16 +21,15 @@ from masklet.training.loop import Recipe, Run, with_image_size
 from masklet.training.optim import Schedule
 from masklet.training.unroll import Simulation
 
-IMAGE_SIZE = 256
 FRAMES = 4
 
 
-def recipe(assets: Path, pool: Path, steps: int, *, clips: int, objects: int, corrections: int) -> Recipe:
-    """Clips of 4 frames at 256 px; used at 384 px afterwards."""
-    stream = SyntheticClips(assets, frames=FRAMES, size=IMAGE_SIZE, max_objects=objects)
+def recipe(assets: Path, pool: Path, steps: int, *, size: int, clips: int, objects: int, corrections: int) -> Recipe:
+    """Clips of 4 frames of ``size`` pixels; the network is used at 384 pixels afterwards."""
+    stream = SyntheticClips(assets, frames=FRAMES, size=size, max_objects=objects)
     kept = ClipPool(stream.clip, pool, size=4000)
     return Recipe(
-        config=with_image_size(PICO, IMAGE_SIZE),
+        config=with_image_size(PICO, size),
         start=start_pico,
         make_clip=kept.clip,
         schedule=Schedule(steps=steps, warmup=50, decay=steps // 3),
@@ -44,13 +43,16 @@ def recipe(assets: Path, pool: Path, steps: int, *, clips: int, objects: int, co
 @click.option("--assets", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/pico"), show_default=True)
 @click.option("--steps", default=1600, show_default=True)
+@click.option("--size", default=256, show_default=True, help="Side of the clips in pixels.")
 @click.option("--clips", default=4, show_default=True, help="Clips per step.")
 @click.option("--objects", default=1, show_default=True, help="Most objects per clip.")
 @click.option("--corrections", default=1, show_default=True, help="Correction clicks on the first frame.")
 @click.option("--threads", default=2, show_default=True)
-def main(assets: Path, out: Path, steps: int, clips: int, objects: int, corrections: int, threads: int) -> None:
+def main(
+    assets: Path, out: Path, steps: int, size: int, clips: int, objects: int, corrections: int, threads: int
+) -> None:
     torch.set_num_threads(threads)
-    made = recipe(assets, out / "clips", steps, clips=clips, objects=objects, corrections=corrections)
+    made = recipe(assets, out / f"clips{size}", steps, size=size, clips=clips, objects=objects, corrections=corrections)
     Run(made, out).train()
 
 

@@ -30,7 +30,7 @@ class Schedule:
 class Rates:
     """Base learning rates and weight decay."""
 
-    heads: float = 5e-4
+    heads: float = 1e-3
     trunk: float = 1e-4
     weight_decay: float = 0.05
     frozen: tuple[str, ...] = ("trunk.stem.", "trunk.stages.0.", "trunk.stages.1.", "trunk.stages.2.")

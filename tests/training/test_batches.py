@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from masklet.data.synthetic import Clip
+from masklet.training.batches import ClipPool, SeededBatches, collate
+
+
+def numbered(seed: int) -> Clip:
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    masks = np.zeros((2, 3, 32, 32), dtype=bool)
+    masks[:, :, 4:20, 2:9] = True
+    return Clip(frames, masks, "numbered")
+
+
+def test_rows_of_a_batch_know_their_clip():
+    batch = collate([numbered(0), numbered(1)])
+    assert batch.frames_bfchw.shape == (2, 3, 3, 32, 32)
+    assert batch.masks_ofhw.shape == (4, 3, 32, 32)
+    assert batch.clip_o.tolist() == [0, 0, 1, 1]
+
+
+def test_images_are_normalised_frame_by_frame():
+    clip = numbered(0)
+    pixel = collate([clip]).images()[1, :, 5, 6]
+    expected = (clip.frames_fhwc[1, 5, 6] / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(pixel.numpy(), expected, rtol=1e-5)
+
+
+def test_a_batch_depends_on_its_step_alone():
+    early = SeededBatches(numbered, seed=3, clips=2, first=0, end=5)[4]
+    late = SeededBatches(numbered, seed=3, clips=2, first=4, end=5)[0]
+    assert torch.equal(early.frames_bfchw, late.frames_bfchw)
+    other = SeededBatches(numbered, seed=3, clips=2, first=3, end=5)[0]
+    assert not torch.equal(early.frames_bfchw, other.frames_bfchw)
+
+
+def test_a_pool_gives_its_clips_again_mirrored_or_reversed_with_their_masks(tmp_path: Path):
+    pool = ClipPool(numbered, tmp_path, size=1)
+    original = numbered(0)
+    seen = set()
+    for seed in range(40):
+        clip = pool.clip(seed)
+        mirrored = not clip.masks_ofhw[0, 0, 5, 2]
+        frames = clip.frames_fhwc[:, :, ::-1] if mirrored else clip.frames_fhwc
+        backward = not np.array_equal(frames[0], original.frames_fhwc[0])
+        assert np.array_equal(frames[::-1] if backward else frames, original.frames_fhwc)
+        seen.add((mirrored, backward))
+    assert len(seen) == 4
+    assert len(list(tmp_path.iterdir())) == 1

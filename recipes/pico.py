@@ -18,13 +18,15 @@ from masklet.model.config import PICO
 from masklet.training.batches import ClipPool
 from masklet.training.initial import start_pico
 from masklet.training.loop import Recipe, Run, with_image_size
-from masklet.training.optim import Schedule
+from masklet.training.optim import Rates, Schedule
 from masklet.training.unroll import Simulation
 
 FRAMES = 4
 
 
-def recipe(assets: Path, pool: Path, steps: int, *, size: int, clips: int, objects: int, corrections: int) -> Recipe:
+def recipe(
+    assets: Path, pool: Path, steps: int, *, size: int, clips: int, objects: int, corrections: int, frozen: bool
+) -> Recipe:
     """Clips of 4 frames of ``size`` pixels; the network is used at 384 pixels afterwards."""
     stream = SyntheticClips(assets, frames=FRAMES, size=size, max_objects=objects)
     kept = ClipPool(stream.clip, pool, size=4000)
@@ -32,7 +34,8 @@ def recipe(assets: Path, pool: Path, steps: int, *, size: int, clips: int, objec
         config=with_image_size(PICO, size),
         start=start_pico,
         make_clip=kept.clip,
-        schedule=Schedule(steps=steps, warmup=50, decay=steps // 3),
+        schedule=Schedule(steps=steps, warmup=50, decay=steps // 2),
+        rates=Rates(frozen=("trunk.",)) if frozen else Rates(),
         simulation=Simulation(corrections=corrections),
         clips=clips,
         save_every=20,
@@ -47,12 +50,22 @@ def recipe(assets: Path, pool: Path, steps: int, *, size: int, clips: int, objec
 @click.option("--clips", default=4, show_default=True, help="Clips per step.")
 @click.option("--objects", default=1, show_default=True, help="Most objects per clip.")
 @click.option("--corrections", default=1, show_default=True, help="Correction clicks on the first frame.")
+@click.option("--frozen/--learning", default=False, show_default=True, help="Keep the ImageNet features as they are.")
 @click.option("--threads", default=2, show_default=True)
 def main(
-    assets: Path, out: Path, steps: int, size: int, clips: int, objects: int, corrections: int, threads: int
+    assets: Path,
+    out: Path,
+    steps: int,
+    size: int,
+    clips: int,
+    objects: int,
+    corrections: int,
+    frozen: bool,
+    threads: int,
 ) -> None:
     torch.set_num_threads(threads)
-    made = recipe(assets, out / f"clips{size}", steps, size=size, clips=clips, objects=objects, corrections=corrections)
+    pool = out / f"clips{size}"
+    made = recipe(assets, pool, steps, size=size, clips=clips, objects=objects, corrections=corrections, frozen=frozen)
     Run(made, out).train()
 
 

@@ -53,15 +53,14 @@ class Shown:
 
 
 def merged(shown: Iterable[Shown]) -> list[Shown]:
-    """One entry per frame and object, by frame: a box, then all clicks in one; or a mask.
+    """One entry per frame and object, in their order: a box, then all clicks in one; or a mask.
 
     Raises ValueError where that is not possible.
     """
     together: dict[tuple[int, int], list[Prompt]] = {}
     for one in shown:
         together.setdefault((one.frame, one.obj), []).extend(one.prompts)
-    places = sorted(together, key=lambda place: place[0])
-    return [Shown(frame, obj, _merged(together[frame, obj], frame, obj)) for frame, obj in places]
+    return [Shown(frame, obj, _merged(prompts, frame, obj)) for (frame, obj), prompts in sorted(together.items())]
 
 
 def _merged(prompts: list[Prompt], frame: int, obj: int) -> tuple[Prompt, ...]:

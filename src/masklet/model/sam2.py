@@ -7,7 +7,7 @@ Architecture: "SAM 2: Segment Anything in Images and Videos", arXiv 2408.00714.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -144,7 +144,8 @@ class SegmentationNetwork(nn.Module):
 
         Only their object pointers come from the network.
         """
-        prompts = PromptBatch(mask_logits_o1hw=self.mask_as_prompt(masks_o1hw))
+        nothing = PromptBatch.nothing(len(masks_o1hw), masks_o1hw.device)
+        prompts = replace(nothing, mask_logits_o1hw=self.mask_as_prompt(masks_o1hw))
         seen = self.decode(features, features.stride16_bchw, prompts, candidates=False, stability=stability)
         drawn_o = masks_o1hw.flatten(1).any(dim=1)
         presence_o = torch.where(drawn_o, MASK_LOGIT, -MASK_LOGIT)

@@ -69,9 +69,14 @@ class TrackedObject:
     passed: dict[int, bool] = field(default_factory=dict)
     """Frames that propagation has passed; True: backward."""
 
-    def latest(self, frame: int) -> ObjectMask | None:
-        """The object's result on a frame, if there is one."""
-        return self.drafts[frame] if frame in self.drafts else self.masks.get(frame)
+    def latest(self, frame: int, corrects: bool | None = None) -> ObjectMask | None:
+        """The object's result on a frame, if there is one.
+
+        Of drafts, ``corrects`` takes only those that are answered with memory, or only those that are not.
+        """
+        if frame in self.drafts and corrects in (None, self.prompts[frame].with_memory):
+            return self.drafts[frame]
+        return self.masks.get(frame)
 
     def corrects(self, frame: int) -> bool:
         """Whether a prompt on this frame corrects what memory says, rather than standing for itself."""

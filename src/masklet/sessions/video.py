@@ -106,7 +106,7 @@ class VideoSession:
         track.drafts[frame] = self._answer(track, frame, wanted)
         track.prompts[frame] = wanted.without_mask()
         self._objects[obj] = track
-        return self.result(frame)
+        return self._result(frame, corrects=wanted.with_memory if self._is_published else None)
 
     def clear(self, frame: int, obj: int) -> FrameResult:
         """Take back all prompts of an object on a frame. A tracked frame gets the tracked result again."""
@@ -173,19 +173,7 @@ class VideoSession:
 
     def result(self, frame: int) -> FrameResult:
         """What is known of all objects on a frame. Where nothing is, masks are empty."""
-        found = [track.latest(frame) or self._nothing() for track in self._objects.values()]
-        side = self.network.config.low_res
-        low_res = [mask.logits_o1hw[:, 0] for mask in found]
-        return FrameResult(
-            frame=frame,
-            objects=self.objects,
-            video_hw=self.video_hw,
-            low_res_ohw=torch.cat(low_res) if low_res else torch.zeros(0, side, side),
-            iou_o=np.array([float(mask.iou_o) for mask in found], dtype=np.float32),
-            presence_o=probabilities([mask.presence_o for mask in found]),
-            prompted_o=np.array([frame in track.prompts for track in self._objects.values()], dtype=bool),
-            non_overlap=self.settings.non_overlap,
-        )
+        return self._result(self._existing(frame))
 
     def close(self) -> None:
         """Give back memory, the temporary file, and the frames if the session opened them."""
@@ -201,6 +189,22 @@ class VideoSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _result(self, frame: int, corrects: bool | None = None) -> FrameResult:
+        """The published predictor shows corrections and other prompts of one frame apart, as ``corrects`` says."""
+        found = [track.latest(frame, corrects) or self._nothing() for track in self._objects.values()]
+        side = self.network.config.low_res
+        low_res = [mask.logits_o1hw[:, 0] for mask in found]
+        return FrameResult(
+            frame=frame,
+            objects=self.objects,
+            video_hw=self.video_hw,
+            low_res_ohw=torch.cat(low_res) if low_res else torch.zeros(0, side, side),
+            iou_o=np.array([float(mask.iou_o) for mask in found], dtype=np.float32),
+            presence_o=probabilities([mask.presence_o for mask in found]),
+            prompted_o=np.array([frame in track.prompts for track in self._objects.values()], dtype=bool),
+            non_overlap=self.settings.non_overlap,
+        )
 
     def _follow(self, run: _Run) -> Iterator[FrameResult]:
         while not run.is_over and self._has_frame(run.frame) and any(t.prompts for t in self._objects.values()):
@@ -218,7 +222,7 @@ class VideoSession:
             if frame in track.bank.conditioning:
                 self._clear_around(track, frame)
         self._forget_behind(frame, reverse)
-        return self.result(frame)
+        return self._result(frame)
 
     @torch.inference_mode()
     def _track(self, frame: int, tracks: dict[int, TrackedObject], reverse: bool) -> None:
@@ -240,7 +244,7 @@ class VideoSession:
     @torch.inference_mode()
     def _answer(self, track: TrackedObject, frame: int, wanted: FramePrompts) -> ObjectMask:
         """The mask that prompts ask for."""
-        if wanted.with_memory and self.settings.corrections != "published":
+        if wanted.with_memory and not self._is_published:
             self._commit(but=frame)
         features = self._features(frame)
         if wanted.mask is not None:
@@ -258,8 +262,9 @@ class VideoSession:
         """The map that prompts are decoded on. Corrections look in the direction in which the frame was tracked."""
         if not with_memory:
             return self.network.without_memory(features)
-        own = self.settings.corrections == "published"
-        memories = track.bank.select(frame, reverse=track.passed.get(frame, False), frames=self._length(), own=own)
+        memories = track.bank.select(
+            frame, reverse=track.passed.get(frame, False), frames=self._length(), own=self._is_published
+        )
         return self.network.recall(features, memories)
 
     def _decode(
@@ -307,14 +312,17 @@ class VideoSession:
         self, track: TrackedObject, frame: int, prompts: tuple[Prompt, ...], *, replaces: bool
     ) -> FramePrompts:
         """All prompts of the frame, with whether they are answered with memory."""
-        as_published = self.settings.corrections == "published"
         wanted = track.prompts.get(frame, FramePrompts()).updated(prompts, replaces)
         wanted.check_inside(self.video_hw)
-        wanted = replace(wanted, with_memory=frame in track.passed if as_published else track.corrects(frame))
+        wanted = replace(wanted, with_memory=frame in track.passed if self._is_published else track.corrects(frame))
         shows_absence = wanted.mask is not None and bool(track.prompts)
-        if not (as_published or wanted.with_memory or shows_absence or track.latest(frame)):
+        if not (self._is_published or wanted.with_memory or shows_absence or track.latest(frame)):
             require_positive(wanted.points, wanted.box, wanted.mask)
         return wanted
+
+    @property
+    def _is_published(self) -> bool:
+        return self.settings.corrections == "published"
 
     def _stands(self, track: TrackedObject, frame: int) -> bool:
         """Whether the user's word on a frame holds when propagation passes."""

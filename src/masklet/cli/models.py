@@ -16,7 +16,7 @@ def models(names: tuple[str, ...]) -> None:
     """
     if names:
         for name in names:
-            click.echo(f"{name}: {_weights_path(name)}")
+            click.echo(f"{name}: {weights_path(name)}")
         return
     rows = [("NAME", "SIZE", "LICENCE", "HERE", "SOURCE")]
     rows += [_row(entry) for entry in (PICO, *PUBLISHED.values())]
@@ -28,10 +28,3 @@ def models(names: tuple[str, ...]) -> None:
 def _row(entry: BuiltIn | Download) -> tuple[str, str, str, str, str]:
     here = "yes" if is_at_hand(entry.name) else "no"
     return entry.name, f"{entry.size / 1e6:.0f} MB", entry.licence, here, entry.source
-
-
-def _weights_path(name: str) -> str:
-    try:
-        return str(weights_path(name))
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error

@@ -1,7 +1,7 @@
 """Peak memory of tracking one object through a short and a long video.
 
-    python benchmarks/memory_by_length.py                            # 300 and 10,000 frames; an hour or more on two cores
-    python benchmarks/memory_by_length.py --side 128 --ram-mib 4     # a small input: minutes
+    python benchmarks/memory_by_length.py                          # 300 and 10,000 frames: hours on two cores
+    python benchmarks/memory_by_length.py --side 64 --ram-mib 1    # a small input: minutes
 
 Expected: the long video needs at most 10 % more than the short one, whether a video file is propagated through or a
 camera's frames are given to `step`. Results and memories beyond `VideoSettings.ram_bytes` lie on disk, so the bound
@@ -49,9 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--side", type=int, default=384, help="the network's input in pixels")
     parser.add_argument("--ram-mib", type=int, default=64, help="bound on results in RAM")
-    parser.add_argument(
-        "--run", nargs=2, metavar=("MODE", "FRAMES"), help="one run in this process: print its peak MiB"
-    )
+    parser.add_argument("--run", nargs=2, metavar=("MODE", "FRAMES"), help="one run in this process")
     return parser.parse_args()
 
 

@@ -280,14 +280,18 @@ class VideoSession:
         """Encode the memories of prompted frames (``but`` one), so that tracking attends to them."""
         for obj, track in self._objects.items():
             for frame in [frame for frame in track.drafts if frame != but]:
-                mask = track.drafts.pop(frame)
                 corrects = track.prompts[frame].with_memory and self.settings.corrections != "condition"
-                if corrects and frame in track.bank.conditioning:
-                    continue
-                belief = self._apart(frame, {obj: mask})[obj]
-                memory = self.network.remember(self._features(frame), belief, prompted=self.settings.binarise_prompted)
-                track.keep(frame, mask, memory, conditions=not corrects)
-                self._clear_around(track, frame)
+                if not (corrects and frame in track.bank.conditioning):
+                    self._remember_draft(obj, frame, conditions=not corrects)
+                del track.drafts[frame]
+
+    def _remember_draft(self, obj: int, frame: int, *, conditions: bool) -> None:
+        track = self._objects[obj]
+        mask = track.drafts[frame]
+        belief = self._apart(frame, {obj: mask})[obj]
+        memory = self.network.remember(self._features(frame), belief, prompted=self.settings.binarise_prompted)
+        track.keep(frame, mask, memory, conditions=conditions)
+        self._clear_around(track, frame)
 
     def _apart(self, frame: int, found: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
         """Masks for the memory, where wanted without overlap with any object of the frame."""

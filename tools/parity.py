@@ -34,8 +34,7 @@ from masklet.sessions.settings import VideoSettings
 from masklet.sessions.video import VideoSession
 
 OWN_REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "parity"
-AS_PUBLISHED = VideoSettings(corrections="published", max_hole_area=0, compact=False)
-Arrays = dict[str, np.ndarray]
+AS_PUBLISHED = VideoSettings(corrections="published", max_hole_area=0, compact=False, cached_frames=16)
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,10 @@ class Reference:
         return network.eval()
 
 
-def run_case(case: Mapping[str, Any], reference: Reference) -> Arrays:
-    """The arrays of a case, named as in the golden file."""
+def run_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a case one by one, named as in the golden file."""
     runs: dict[str, Callable[..., Iterator[tuple[str, np.ndarray]]]] = {"image": image_case, "video": video_case}
-    return dict(runs[case["kind"]](case, reference))
+    return runs[case["kind"]](case, reference)
 
 
 def image_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
@@ -219,7 +218,7 @@ def _report(case: Mapping[str, Any], reference: Reference, golden: Path) -> bool
     """Run and print one case; whether it is within tolerance."""
     try:
         with np.load(golden / f"{case['name']}.npz") as arrays:
-            found = compare(dict(arrays), run_case(case, reference))
+            found = compare(dict(arrays), dict(run_case(case, reference)))
     except (ValueError, FileNotFoundError) as error:
         print(f"{case['name']:40} FAILED  {error}", flush=True)
         return False

@@ -65,13 +65,14 @@ def peak_mib(mode: str, frames: int, side: int, ram_mib: int) -> float:
     from masklet.model.config import PICO
     from masklet.model.sam2 import SegmentationNetwork
     from masklet.prompts import Box
+    from masklet.sessions.settings import VideoSettings
     from masklet.sessions.video import VideoSession
 
     network = SegmentationNetwork(replace(PICO, image_size=side))
-    options = {"ram_bytes": ram_mib << 20}
+    settings = VideoSettings(ram_bytes=ram_mib << 20)
     box = Box(40, 30, 90, 80)
     if mode == "step":
-        with VideoSession(network, **options) as session:
+        with VideoSession(network, settings=settings) as session:
             for t, picture in enumerate(pictures(frames)):
                 session.step(picture)
                 if t == 0:
@@ -80,7 +81,7 @@ def peak_mib(mode: str, frames: int, side: int, ram_mib: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.mp4"
             write_clip(path, frames)
-            with VideoSession(network, path, **options) as session:
+            with VideoSession(network, path, settings) as session:
                 session.prompt(0, 1, box)
                 assert sum(1 for _ in session.propagate()) == frames
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -7,9 +7,10 @@ import torch
 
 from masklet.memory import MemoryBank
 from masklet.model.config import MODELS, PICO, HieraConfig, MemoryConfig, MobileConfig, MobileStage, NetworkConfig
+from masklet.model.layers import AbsentMark
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, Recollection
 from masklet.model.prompt_encoder import PromptBatch
-from masklet.model.sam2 import ABSENT_LOGIT, SegmentationNetwork, Stability, stable_mask
+from masklet.model.sam2 import ABSENT_LOGIT, PointerHead, SegmentationNetwork, Stability, stable_mask
 
 HIERA = NetworkConfig(
     name="small",
@@ -118,6 +119,7 @@ def test_absent_objects_have_empty_masks_and_share_one_pointer():
     chosen = network.choose(replace(prediction, presence_o=torch.tensor([-1.0, 1.0])))
     assert (chosen.logits_o1hw[0] == ABSENT_LOGIT).all()
     assert (chosen.logits_o1hw[1] != ABSENT_LOGIT).all()
+    assert isinstance(network.pointer, PointerHead)
     assert torch.equal(chosen.pointer_oc[0], network.pointer.absent[0])
     assert not torch.equal(chosen.pointer_oc[1], network.pointer.absent[0])
 
@@ -126,6 +128,7 @@ def test_memories_of_absent_objects_are_marked_in_sam_2_1_only():
     for config, is_marked in ((HIERA, True), (SAM20, False)):
         network = make(config)
         if is_marked:
+            assert isinstance(network.mark_absent, AbsentMark)
             network.mark_absent.vector.fill_(1.0)
         features = network.encode_image(torch.randn(1, 3, 64, 64))
         first = network.decode(features, network.without_memory(features), click(), candidates=True)

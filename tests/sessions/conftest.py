@@ -38,7 +38,7 @@ def make_network(config: NetworkConfig) -> SegmentationNetwork:
                 parameter.fill_(0.3)
             elif parameter.ndim > 1:
                 parameter.normal_(std=(parameter.numel() / len(parameter)) ** -0.5)
-        network.mask_decoder.presence_head.layers[-1].bias.fill_(5.0)
+        network.get_parameter("mask_decoder.presence_head.layers.2.bias").fill_(5.0)
     return network.eval()
 
 

@@ -16,6 +16,7 @@ def test_a_folded_convolution_equals_convolution_and_normalisation():
             values.normal_()
         assert norm.running_var is not None
         norm.running_var.uniform_(0.5, 2)
+        assert norm.running_mean is not None
         weight, bias = fold(conv.weight, [norm.weight, norm.bias, norm.running_mean, norm.running_var])
         x = torch.randn(2, 3, 8, 8)
         torch.testing.assert_close(nn.functional.conv2d(x, weight, bias), norm(conv(x)))

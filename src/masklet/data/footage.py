@@ -37,9 +37,7 @@ def around(
 def seen(pictures: list[np.ndarray], matrices_f33: np.ndarray, size: int) -> list[np.ndarray]:
     """The pictures (one, or one a frame) warped to squares; what is outside of them is mirrored."""
     return [
-        cv2.warpPerspective(
-            pictures[frame % len(pictures)], matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101
-        )
+        cv2.warpPerspective(pictures[frame % len(pictures)], matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
         for frame, matrix in enumerate(matrices_f33)
     ]
 

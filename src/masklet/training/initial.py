@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from masklet.model.memory_attention import MemoryAttention
+from masklet.model.layers import Mlp
+from masklet.model.memory_attention import MemoryAttention, MemoryAttentionLayer
+from masklet.model.memory_encoder import ConvNeXtBlock
 from masklet.model.mobile import Mobile
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.pretrained import load_lite0
 
 SHARPNESS = 1.5
 FUSE_SCALE = 0.1
+PRESENT_LOGIT = 2.0
 
 
 def start_pico(network: SegmentationNetwork) -> None:
@@ -21,18 +24,27 @@ def start_pico(network: SegmentationNetwork) -> None:
     with torch.no_grad():
         compare_looks(network.memory_attention)
         for block in network.memory_encoder.fuse:
+            assert isinstance(block, ConvNeXtBlock)
             block.scale.fill_(FUSE_SCALE)
-        network.mask_decoder.presence_head.layers[-1].bias.fill_(2.0)
+        last_linear(network.mask_decoder.presence_head).bias.fill_(PRESENT_LOGIT)
 
 
 def compare_looks(attention: MemoryAttention) -> None:
     """Equal query and key projections: what looks alike attends to each other from the first step on."""
     for layer in attention.layers:
+        assert isinstance(layer, MemoryAttentionLayer)
         cross = layer.cross_attention
         nn.init.orthogonal_(cross.query.weight, gain=SHARPNESS)
         cross.key.weight.copy_(cross.query.weight)
         for silent in (cross.query.bias, cross.key.bias):
             nn.init.zeros_(silent)
-        for quiet in (layer.self_attention.out, layer.mlp.layers[-1]):
+        for quiet in (layer.self_attention.out, last_linear(layer.mlp)):
             nn.init.zeros_(quiet.weight)
             nn.init.zeros_(quiet.bias)
+
+
+def last_linear(mlp: Mlp) -> nn.Linear:
+    """The layer that an Mlp ends with."""
+    last = mlp.layers[-1]
+    assert isinstance(last, nn.Linear)
+    return last

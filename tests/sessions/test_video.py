@@ -316,6 +316,18 @@ def test_published_corrections_are_lost_when_propagation_passes(start):
     assert_same(low_res(session.propagate(), 1), tracked)
 
 
+def test_published_answers_do_not_show_corrections_beside_a_new_object(start):
+    shown = {}
+    for corrections in ("keep", "published"):
+        session = start(corrections=corrections)
+        session.prompt(0, 1, CLICK)
+        tracked = low_res(session.propagate(end=5), 1)
+        session.prompt(5, 1, OTHER_CLICK)
+        shown[corrections] = session.prompt(5, 2, CLICK).low_res_ohw[0]
+    assert torch.equal(shown["published"], tracked[5])
+    assert differ(shown["keep"], tracked[5])
+
+
 def test_a_first_frame_clicked_again_after_tracking_stays_the_one_all_others_attend_to(start):
     clicked_late, clicked_early = start(), start()
     for session in (clicked_late, clicked_early):

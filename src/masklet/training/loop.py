@@ -60,7 +60,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.network = SegmentationNetwork(recipe.config)
         recipe.start(self.network)
-        self.network.to(device).to(memory_format=torch.channels_last).train()
+        self.network.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
         self.adamw = optimizer(self.network, recipe.rates)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)

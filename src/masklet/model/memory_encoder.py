@@ -30,7 +30,7 @@ class ConvNeXtBlock(nn.Module):
 
 def mask_pyramid(width: int) -> nn.Sequential:
     """Mask at the picture's size -> (width) channels at stride 16, in four halvings."""
-    widths = [1, width // 64, width // 16, width // 4, width]
+    widths = [1, 4, 16, 64, width]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), LayerNorm2d(outputs), nn.GELU()]

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+LOGIT_LIMIT = 32.0
+"""Low-res logits that are fed back as a mask prompt are clamped to +- this."""
+
 
 @dataclass(frozen=True)
 class HieraConfig:

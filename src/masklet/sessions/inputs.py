@@ -9,14 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from masklet.model.config import IMAGENET_MEAN, LOGIT_LIMIT
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import resize
 from masklet.prompts import UnitPoints
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-LOGIT_LIMIT = 32.0
-"""Low-res logits are fed back within these bounds, as in training."""
 
 
 def picture_tensor(picture: np.ndarray, side: int, device: torch.device | str = "cpu") -> Tensor:

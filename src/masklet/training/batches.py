@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.synthetic import MIN_AREA, Clip
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from masklet.clicks import noisy_box, sample_click
 from masklet.memory import MemoryBank
+from masklet.model.config import LOGIT_LIMIT
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask
 from masklet.model.prompt_encoder import BOX_MAX, BOX_MIN, PromptBatch
 from masklet.model.sam2 import SegmentationNetwork, resize, single_mask
 from masklet.prompts import Points
 from masklet.training.batches import ClipBatch
 from masklet.training.losses import LossWeights, prediction_loss, true_iou
-
-LOW_RES_CLAMP = 32.0
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Unroll:
         return PromptBatch(
             torch.cat([prompts.points_unit_op2, more.points_unit_op2], dim=1),
             torch.cat([prompts.labels_op, more.labels_op], dim=1),
-            before.clamp(-LOW_RES_CLAMP, LOW_RES_CLAMP),
+            before.clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
         )
 
     def _answer(self, prediction: MaskPrediction, points: int) -> Tensor:

@@ -9,12 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from masklet.model.config import IMAGENET_MEAN, LOGIT_LIMIT
+from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD, LOGIT_LIMIT
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import resize
 from masklet.prompts import UnitPoints
-
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def picture_tensor(picture: np.ndarray, side: int, device: torch.device | str = "cpu") -> Tensor:
@@ -62,5 +60,5 @@ def _unit_tensor(picture: np.ndarray, device: torch.device | str) -> Tensor:
 
 def _normalised(unit_bchw: Tensor) -> Tensor:
     mean = torch.tensor(IMAGENET_MEAN, device=unit_bchw.device)[:, None, None]
-    deviation = torch.tensor(IMAGENET_DEVIATION, device=unit_bchw.device)[:, None, None]
+    deviation = torch.tensor(IMAGENET_STD, device=unit_bchw.device)[:, None, None]
     return (unit_bchw - mean) / deviation

@@ -1,6 +1,6 @@
 """The built-in weights: a small network for machines without a GPU, trained on synthetic clips.
 
-Command: python recipes/pico.py --assets ASSETS --out runs/pico --steps 1600
+Command: torchrun --nproc-per-node 2 recipes/pico.py --assets ASSETS --out runs/pico
 (the same command again goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
 Result: OUT/pico.safetensors, which belongs into src/masklet/weights/.
 
@@ -22,9 +22,11 @@ from masklet.training.batches import ClipPool
 from masklet.training.initial import start_pico
 from masklet.training.loop import Recipe, Run, with_image_size
 from masklet.training.optim import Rates, Schedule
+from masklet.training.parallel import join
 from masklet.training.unroll import Simulation
 
 FRAMES = 4
+POOL = 3000
 
 
 def recipe(
@@ -32,13 +34,13 @@ def recipe(
 ) -> Recipe:
     """Clips of 4 frames of ``size`` pixels; the network is used at 384 pixels afterwards."""
     stream = SyntheticClips(assets, frames=FRAMES, size=size, max_objects=objects)
-    kept = ClipPool(stream.clip, pool, size=4000)
+    kept = ClipPool(stream.clip, pool, size=POOL)
     return Recipe(
         config=with_image_size(PICO, size),
         start=start_pico,
         make_clip=kept.clip,
         schedule=Schedule(steps=steps, warmup=50, decay=steps // 2),
-        rates=Rates(frozen=("trunk.",)) if frozen else Rates(),
+        rates=Rates(heads=8e-4, frozen=("trunk.",)) if frozen else Rates(heads=8e-4),
         simulation=Simulation(corrections=corrections),
         clips=clips,
         save_every=20,
@@ -68,10 +70,10 @@ def package(network: SegmentationNetwork, path: Path, steps: int) -> None:
 @click.option("--steps", default=1600, show_default=True)
 @click.option("--size", default=256, show_default=True, help="Side of the clips in pixels.")
 @click.option("--clips", default=4, show_default=True, help="Clips per step.")
-@click.option("--objects", default=1, show_default=True, help="Most objects per clip.")
+@click.option("--objects", default=2, show_default=True, help="Most objects per clip.")
 @click.option("--corrections", default=1, show_default=True, help="Correction clicks on the first frame.")
 @click.option("--frozen/--learning", default=False, show_default=True, help="Keep the ImageNet features as they are.")
-@click.option("--threads", default=2, show_default=True)
+@click.option("--threads", default=1, show_default=True, help="Threads per process.")
 def main(
     assets: Path,
     out: Path,
@@ -87,7 +89,10 @@ def main(
     torch.set_flush_denormal(True)
     pool = out / f"clips{size}"
     made = recipe(assets, pool, steps, size=size, clips=clips, objects=objects, corrections=corrections, frozen=frozen)
-    package(Run(made, out).train(), out / "pico.safetensors", steps)
+    peers = join()
+    network = Run(made, out, peers=peers).train()
+    if peers.leads:
+        package(network, out / "pico.safetensors", steps)
 
 
 if __name__ == "__main__":

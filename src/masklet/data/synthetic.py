@@ -119,7 +119,7 @@ class SyntheticClips:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The pictures under a moving camera, deformed, with what is to be tracked pushed about."""
         size, aspect = self.size, float(rng.uniform(0.6, 1.5))
-        if not len(masks[0]):
+        if not masks[0].any():
             return np.empty((0, size, size, 3), np.uint8), np.empty((0, self.frames, size, size), bool)
         share = heavy_tailed(rng, 0.12, 0.4, 0.35) if kind == "cells" else heavy_tailed(rng, 0.5, 0.5, 1.6)
         placed = around(rng, pictures[0].shape[:2], aspect, masks[0][0], share)

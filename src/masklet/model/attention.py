@@ -10,6 +10,18 @@ from torch import Tensor, nn
 from masklet.model.positions import rotate
 
 
+def attend(query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor) -> Tensor:
+    """Scaled dot-product attention: (b, h, n, d).
+
+    On a processor gradients come from two plain products: those of torch's fused attention are slower there, several
+    times so for the decoder's narrow heads.
+    """
+    if query_bhnd.is_cuda or not query_bhnd.requires_grad:
+        return F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd)
+    scores_bhnm = (query_bhnd * query_bhnd.shape[-1] ** -0.5) @ key_bhmd.transpose(-2, -1)
+    return scores_bhnm.softmax(-1) @ value_bhmd
+
+
 class Attention(nn.Module):
     """Scaled dot-product attention of ``heads`` heads over ``inner`` channels in total."""
 
@@ -35,7 +47,7 @@ class Attention(nn.Module):
         query_bhnd = self._split(self.query(query_bnc))
         key_bhmd = self._split(self.key(key_bmc))
         value_bhmd = self._split(self.value(value_bmc))
-        return self._merge(F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd))
+        return self._merge(attend(query_bhnd, key_bhmd, value_bhmd))
 
     def _split(self, x_bnc: Tensor) -> Tensor:
         return rearrange(x_bnc, "b n (h d) -> b h n d", h=self.heads)
@@ -57,7 +69,7 @@ class RotaryAttention(Attention):
         query_bhnd = rotate(self._split(self.query(query_bnc)), angles_nc)
         key_bhmd = self._rotate_keys(self._split(self.key(key_bmc)), angles_nc, unplaced)
         value_bhmd = self._split(self.value(value_bmc))
-        return self._merge(F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd))
+        return self._merge(attend(query_bhnd, key_bhmd, value_bhmd))
 
     @staticmethod
     def _rotate_keys(key_bhmd: Tensor, angles_nc: Tensor, unplaced: int) -> Tensor:

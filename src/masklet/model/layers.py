@@ -17,7 +17,33 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        if input.is_cuda or not input.is_contiguous():
+            return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self._along_planes(input)
+
+    def _along_planes(self, x_bchw: Tensor) -> Tensor:
+        """The same where every channel is a plane of its own: no gathering of far-away numbers, one row per pixel."""
+        wide_bchw = x_bchw.float()
+        centred_bchw = wide_bchw - wide_bchw.mean(1, keepdim=True)
+        scale_b1hw = (centred_bchw.square().mean(1, keepdim=True) + self.eps).rsqrt()
+        return centred_bchw * scale_b1hw * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class Depthwise(nn.Conv2d):
+    """One odd, square filter per channel; keeps the size but for its stride.
+
+    Gradients are computed in float32: torch's bfloat16 ones are some ten times slower on processors.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1):
+        super().__init__(channels, channels, kernel, stride, padding=kernel // 2, groups=channels)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
+        learning = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
+        if input.is_cuda or not learning:
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float().contiguous(memory_format=torch.channels_last))
 
 
 class Mlp(nn.Module):

@@ -109,7 +109,7 @@ class MaskDecoder(nn.Module):
         pairs = zip(self.brushes, mask_tokens_okc.unbind(1), strict=True)
         brushes_okc = torch.stack([brush(token_oc) for brush, token_oc in pairs], dim=1)
         return MaskPrediction(
-            logits_okhw=torch.einsum("okc,ochw->okhw", brushes_okc, canvas_ochw),
+            logits_okhw=paint(brushes_okc, canvas_ochw),
             iou_ok=self.iou_head(iou_oc).sigmoid(),
             tokens_okc=mask_tokens_okc,
             presence_o=self.presence_head(presence_oc)[:, 0],
@@ -122,3 +122,13 @@ class MaskDecoder(nn.Module):
     def _upscale(self, image_ochw: Tensor, features: ImageFeatures) -> Tensor:
         stride8_ochw = F.gelu(self.norm8(self.to_stride8(image_ochw) + features.stride8_bchw))
         return F.gelu(self.to_stride4(stride8_ochw) + features.stride4_bchw)
+
+
+def paint(brushes_okc: Tensor, canvas_ochw: Tensor) -> Tensor:
+    """Every pixel's channels times every brush: (o, k, h, w).
+
+    The canvas comes with its channels side by side, as the transformer left them; so does its gradient.
+    """
+    pixels_onc = rearrange(canvas_ochw, "o c h w -> o (h w) c")
+    logits_onk = pixels_onc @ brushes_okc.transpose(1, 2)
+    return rearrange(logits_onk, "o (h w) k -> o k h w", h=canvas_ochw.shape[2]).contiguous()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masklet.model.layers import LayerNorm2d
+from masklet.model.layers import Depthwise, LayerNorm2d
 
 
 class ConvNeXtBlock(nn.Module):
@@ -16,7 +16,7 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.filter = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.filter = Depthwise(width, 7)
         self.norm = LayerNorm2d(width)
         self.widen = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from masklet.model.config import MobileConfig, MobileStage
+from masklet.model.layers import Depthwise
 
 
 class Convolution(nn.Module):
-    """Convolution that keeps the size but for its stride, then perhaps ReLU6."""
+    """Convolution, then perhaps ReLU6."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True):
+    def __init__(self, conv: nn.Conv2d, relu: bool = True):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups)
+        self.conv = conv
         self.activation = nn.ReLU6() if relu else nn.Identity()
 
     def forward(self, x_bchw: Tensor) -> Tensor:
@@ -29,9 +30,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int):
         super().__init__()
         hidden = inputs * expansion
-        self.expand = Convolution(inputs, hidden, 1) if expansion > 1 else nn.Identity()
-        self.filter = Convolution(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = Convolution(hidden, outputs, 1, relu=False)
+        self.expand = Convolution(nn.Conv2d(inputs, hidden, 1)) if expansion > 1 else nn.Identity()
+        self.filter = Convolution(Depthwise(hidden, kernel, stride))
+        self.project = Convolution(nn.Conv2d(hidden, outputs, 1), relu=False)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x_bchw: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Mobile(nn.Module):
     def __init__(self, config: MobileConfig):
         super().__init__()
         self.outputs = set(config.outputs)
-        self.stem = Convolution(3, config.stem, kernel=3, stride=2)
+        self.stem = Convolution(nn.Conv2d(3, config.stem, 3, stride=2, padding=1))
         widths = [config.stem, *(stage.channels for stage in config.stages)]
         self.stages = nn.ModuleList(mobile_stage(c, stage) for c, stage in zip(widths, config.stages, strict=False))
 

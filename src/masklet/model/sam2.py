@@ -86,8 +86,9 @@ class SegmentationNetwork(nn.Module):
 
     def encode_image(self, images_bchw: Tensor) -> ImageFeatures:
         """Normalised RGB (b, 3, image_size, image_size) -> features."""
-        stride4, stride8, stride16 = self.neck(self.trunk(images_bchw))
-        return ImageFeatures(stride16, self.mask_decoder.project8(stride8), self.mask_decoder.project4(stride4))
+        decoder = self.mask_decoder
+        stride16, stride8, stride4 = self.neck(self.trunk(images_bchw), decoder.project8, decoder.project4)
+        return ImageFeatures(stride16.contiguous(), stride8.contiguous(), stride4.contiguous())
 
     def without_memory(self, features: ImageFeatures) -> Tensor:
         """The stride-16 map of a still picture or of a frame that stands for itself: (b, c, h, w)."""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.synthetic import MIN_AREA, Clip
 from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
+from masklet.training.parallel import Peers
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,22 @@ def collate(clips: Sequence[Clip]) -> ClipBatch:
 
 
 class SeededBatches(Dataset[ClipBatch]):
-    """Batch ``i`` is a function of (seed, i) alone, so that a resumed run sees what an uninterrupted one would."""
+    """Batch ``i`` is a function of (seed, i) alone, so that a resumed run sees what an uninterrupted one would.
 
-    def __init__(self, make_clip: Callable[[int], Clip], *, seed: int, clips: int, first: int, end: int):
-        self.make_clip, self.seed, self.clips = make_clip, seed, clips
+    Peers share out the clips that one process with a bigger batch would see.
+    """
+
+    def __init__(
+        self,
+        make_clip: Callable[[int], Clip],
+        *,
+        seed: int,
+        clips: int,
+        first: int,
+        end: int,
+        peers: Peers = Peers(),
+    ):
+        self.make_clip, self.seed, self.clips, self.peers = make_clip, seed, clips, peers
         self.steps = range(first, end)
 
     def __len__(self) -> int:
@@ -66,7 +79,8 @@ class SeededBatches(Dataset[ClipBatch]):
 
     def __getitem__(self, index: int) -> ClipBatch:
         step = self.steps[index]
-        seeds = [mixed_seed(self.seed, step * self.clips + clip) for clip in range(self.clips)]
+        first = (step * self.peers.count + self.peers.rank) * self.clips
+        seeds = [mixed_seed(self.seed, first + clip) for clip in range(self.clips)]
         return collate([self.make_clip(seed) for seed in seeds])
 
 

@@ -103,6 +103,16 @@ def test_the_same_seed_gives_the_same_clip_in_any_order_and_process(assets: Path
     assert not np.array_equal(wanted[0].frames_fhwc, wanted[1].frames_fhwc)
 
 
+def test_a_photo_without_anybody_gives_no_target_instead_of_breaking_down(
+    assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SyntheticClips(assets, size=SIZE)
+    nobody = np.zeros((90, 60, 3), np.uint8), np.zeros((90, 60), np.uint8)
+    monkeypatch.setattr(source.material, "person", lambda rng: nobody)
+    _, masks_ofhw = source._attempt(np.random.default_rng(0), "photo")
+    assert len(masks_ofhw) == 0
+
+
 def test_a_single_frame_is_a_clip_too(assets: Path) -> None:
     source = SyntheticClips(assets, frames=1, size=SIZE, max_objects=1)
     assert all(source.clip(seed).masks_ofhw.shape == (1, 1, SIZE, SIZE) for seed in range(5))

@@ -7,6 +7,7 @@ import torch
 
 from masklet.data.synthetic import Clip
 from masklet.training.batches import ClipPool, SeededBatches, collate
+from masklet.training.parallel import Peers
 
 
 def numbered(seed: int) -> Clip:
@@ -52,3 +53,17 @@ def test_a_pool_gives_its_clips_again_mirrored_or_reversed_with_their_masks(tmp_
         seen.add((mirrored, backward))
     assert len(seen) == 4
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_peers_share_out_the_clips_of_one_bigger_batch():
+    def seeds(clips: int, peers: Peers) -> list[int]:
+        asked: list[int] = []
+
+        def make_clip(seed: int) -> Clip:
+            asked.append(seed)
+            return numbered(seed)
+
+        SeededBatches(make_clip, seed=3, clips=clips, first=0, end=9, peers=peers)[5]
+        return asked
+
+    assert seeds(2, Peers(0, 2)) + seeds(2, Peers(1, 2)) == seeds(4, Peers())

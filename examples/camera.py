@@ -1,7 +1,7 @@
 """Follow what is in the middle of a camera's picture, live, with memory that does not grow.
 
-    python examples/camera.py                                    # the first camera; q or Esc ends
-    python examples/camera.py clip.mp4 --save overlay.mp4        # a file or a stream's address, without a window
+python examples/camera.py                                    # the first camera; q or Esc ends
+python examples/camera.py clip.mp4 --save overlay.mp4        # a file or a stream's address, without a window
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cut the object at a pixel out of a picture, once for each of the three ways to read an ambiguous click.
 
-    python examples/cut_out.py photo.jpg 490 270 out/
+python examples/cut_out.py photo.jpg 490 270 out/
 """
 
 from __future__ import annotations

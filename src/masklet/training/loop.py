@@ -21,8 +21,8 @@ from masklet.data.synthetic import Clip
 from masklet.model.config import NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.batches import ClipBatch, SeededBatches, loader
-from masklet.training.parallel import Peers
 from masklet.training.optim import Rates, Schedule, optimizer, set_rates
+from masklet.training.parallel import Peers
 from masklet.training.unroll import Outcome, Simulation, Unroll
 
 CHECKPOINT = "checkpoint.pt"

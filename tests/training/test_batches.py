@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from masklet.data.synthetic import Clip
-from masklet.training.batches import ClipPool, SeededBatches, collate
+from masklet.training.batches import ClipPool, SeededBatches, Source, collate, loader
 from masklet.training.parallel import Peers
 
 
@@ -32,12 +33,36 @@ def test_images_are_normalised_frame_by_frame():
     np.testing.assert_allclose(pixel.numpy(), expected, rtol=1e-5)
 
 
+def batches(steps: range, **more: Any) -> SeededBatches:
+    return SeededBatches([Source(numbered, clips=2)], seed=3, steps=steps, **more)
+
+
 def test_a_batch_depends_on_its_step_alone():
-    early = SeededBatches(numbered, seed=3, clips=2, first=0, end=5)[4]
-    late = SeededBatches(numbered, seed=3, clips=2, first=4, end=5)[0]
+    early = batches(range(5))[4]
+    late = batches(range(4, 5))[0]
     assert torch.equal(early.frames_bfchw, late.frames_bfchw)
-    other = SeededBatches(numbered, seed=3, clips=2, first=3, end=5)[0]
+    assert early.seeds == late.seeds
+    other = batches(range(3, 5))[0]
     assert not torch.equal(early.frames_bfchw, other.frames_bfchw)
+
+
+def test_a_step_comes_as_its_parts():
+    parts = next(loader(batches(range(2), parts=3), workers=0))
+    assert [len(part.seeds) for part in parts] == [2, 2, 2]
+    assert len({seed for part in parts for seed in part.seeds}) == 6
+
+
+def test_objects_have_the_same_chance_whatever_is_beside_them():
+    alone = collate([numbered(5)], [5]).generators()
+    beside = collate([numbered(4), numbered(5)], [4, 5]).generators()[2:]
+    assert [rng.random() for rng in alone] == [rng.random() for rng in beside]
+
+
+def test_sources_are_chosen_as_often_as_they_weigh():
+    rare, often = Source(numbered, name="rare"), Source(numbered, weight=3, name="often")
+    mixed = SeededBatches([rare, often], seed=0, steps=range(400))
+    share = np.mean([mixed.source(step).name == "often" for step in range(400)])
+    assert 0.68 < share < 0.82
 
 
 def test_a_pool_gives_its_clips_again_mirrored_or_reversed_with_their_masks(tmp_path: Path):
@@ -55,15 +80,10 @@ def test_a_pool_gives_its_clips_again_mirrored_or_reversed_with_their_masks(tmp_
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_peers_share_out_the_clips_of_one_bigger_batch():
-    def seeds(clips: int, peers: Peers) -> list[int]:
-        asked: list[int] = []
+def test_peers_and_parts_share_out_the_clips_of_one_bigger_batch():
+    def seeds(clips: int, parts: int, peers: Peers) -> list[int]:
+        made = SeededBatches([Source(numbered, clips=clips)], seed=3, steps=range(5, 6), parts=parts, peers=peers)
+        return [seed for part in range(parts) for seed in made[part].seeds]
 
-        def make_clip(seed: int) -> Clip:
-            asked.append(seed)
-            return numbered(seed)
-
-        SeededBatches(make_clip, seed=3, clips=clips, first=0, end=9, peers=peers)[5]
-        return asked
-
-    assert seeds(2, Peers(0, 2)) + seeds(2, Peers(1, 2)) == seeds(4, Peers())
+    whole = seeds(8, 1, Peers())
+    assert seeds(2, 2, Peers(0, 2)) + seeds(2, 2, Peers(1, 2)) == whole

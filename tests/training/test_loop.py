@@ -1,56 +1,73 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from masklet.data.synthetic import Clip
+from masklet.training.batches import Source
 from masklet.training.loop import NonFiniteLossError, Recipe, Run
-from masklet.training.optim import Rates, Schedule
-from masklet.training.unroll import Simulation
+from masklet.training.optim import Rates, Trapezoid
+from masklet.training.saving import checkpoints
+from masklet.training.simulation import Simulation
+
+from .conftest import moving_square
 
 
 def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_run_that_was_cut_off_continues_with_the_losses_of_an_uninterrupted_one(recipe: Recipe, tmp_path: Path):
+def test_a_run_killed_at_any_moment_goes_on_with_the_losses_of_an_unbroken_one(recipe: Recipe, tmp_path: Path):
+    """The victim is killed for good, by SIGKILL, once it has written a checkpoint."""
     Run(recipe, tmp_path / "whole").train()
+    code = (
+        "import sys; from pathlib import Path; from tests.training.conftest import small_recipe\n"
+        "from masklet.training.loop import Run; Run(small_recipe(), Path(sys.argv[1])).train()"
+    )
+    cut = tmp_path / "cut"
+    victim = subprocess.Popen(
+        [sys.executable, "-c", code, str(cut)], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL
+    )
+    while victim.poll() is None and not list(cut.glob("step_*.pt")):
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    Run(recipe, cut).train()
+    assert losses(cut) == losses(tmp_path / "whole")
 
-    class CutOffError(Exception):
-        pass
 
-    def breaks_down(seed: int) -> Clip:
-        breaks_down.calls += 1
-        if breaks_down.calls > 4 * recipe.clips:
-            raise CutOffError
-        return recipe.make_clip(seed)
-
-    breaks_down.calls = 0
-    with pytest.raises(CutOffError):
-        Run(replace(recipe, make_clip=breaks_down), tmp_path / "cut").train()
-    Run(recipe, tmp_path / "cut").train()
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+def test_old_checkpoints_are_pruned_and_a_half_written_one_is_not_taken(recipe: Recipe, tmp_path: Path):
+    Run(replace(recipe, keep=2), tmp_path).train()
+    assert [step for step, _ in checkpoints(tmp_path)] == [6, 4]
+    (tmp_path / "unfinished.pt").write_bytes(b"half")
+    assert Run(recipe, tmp_path).step == 6
 
 
 def test_learning_one_clip_by_heart_lowers_the_loss(recipe: Recipe, tmp_path: Path):
     def same(seed: int) -> Clip:
-        return recipe.make_clip(0)
+        return moving_square(0)
 
     by_heart = replace(
         recipe,
-        make_clip=same,
-        clips=1,
-        schedule=Schedule(steps=24, warmup=2, decay=1),
-        rates=Rates(heads=3e-3, trunk=1e-3, frozen=()),
-        simulation=Simulation(corrections=0),
+        sources=(Source(same, clips=1),),
+        schedule=Trapezoid(steps=30, warmup=2, decay=1),
+        rates=Rates(heads=3e-3, trunk=1e-3, drop_path=0),
+        simulation=Simulation(mask_share=1, prompted_frames=1),
+        gradient_norm=1.0,
     )
     Run(by_heart, tmp_path).train()
     curve = losses(tmp_path)
-    assert curve[-1] < 0.5 * curve[0]
+    assert np.mean(curve[-3:]) < 0.5 * np.mean(curve[:3])
 
 
 def test_frozen_parameters_do_not_move(recipe: Recipe, tmp_path: Path):
@@ -62,6 +79,36 @@ def test_frozen_parameters_do_not_move(recipe: Recipe, tmp_path: Path):
     assert any(name.startswith("trunk.stages.") for name in moved)
 
 
+def test_a_step_in_parts_gives_the_loss_of_one_bigger_batch(recipe: Recipe, tmp_path: Path):
+    one_step = Trapezoid(steps=1, warmup=1, decay=1)
+    whole = replace(recipe, sources=(Source(moving_square, clips=4),), schedule=one_step)
+    parts = replace(recipe, sources=(Source(moving_square, clips=1),), schedule=one_step, parts=4)
+    first, second = Run(whole, tmp_path / "whole"), Run(parts, tmp_path / "parts")
+    one, other = first.train(), second.train()
+    assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "parts"), rel=1e-4)
+    for name, parameter in one.named_parameters():
+        torch.testing.assert_close(parameter, other.get_parameter(name), rtol=1e-3, atol=1e-5)
+
+
+def test_recomputing_blocks_changes_nothing(recipe: Recipe, tmp_path: Path):
+    Run(recipe, tmp_path / "kept").train()
+    Run(replace(recipe, recompute=True), tmp_path / "recomputed").train()
+    assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "recomputed"), rel=1e-4)
+
+
+def test_the_average_lags_behind_the_weights_and_survives_a_break(recipe: Recipe, tmp_path: Path):
+    averaging = replace(recipe, average=0.5)
+    run = Run(averaging, tmp_path / "whole")
+    wanted = run.train()
+    name = "neck.lateral16.weight"
+    assert not torch.equal(wanted.get_parameter(name), run.network.get_parameter(name))
+
+    Run(replace(averaging, schedule=Trapezoid(steps=4, warmup=2, decay=2)), tmp_path / "cut").train()
+    gone_on = Run(averaging, tmp_path / "cut")
+    assert gone_on.averaged is not None
+    assert gone_on.averaged.n_averaged == 4
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(recipe: Recipe, tmp_path: Path):
     def poison(network: torch.nn.Module) -> None:
         with torch.no_grad():
@@ -69,5 +116,5 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(recipe: Rec
 
     with pytest.raises(NonFiniteLossError, match="step 0 is nan"):
         Run(replace(recipe, start=poison), tmp_path).train()
-    kept = torch.load(tmp_path / "bad_batch_0.pt", weights_only=True)
+    (kept,) = torch.load(tmp_path / "bad_batch_0_0.pt", weights_only=True)
     assert kept["frames"].shape == (2, 3, 3, 64, 64)

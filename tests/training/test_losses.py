@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from masklet.model.outputs import MaskPrediction
 from masklet.training.losses import LossWeights, dice, focal, hard_pixels, prediction_loss, true_iou
 
 HALF = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
@@ -41,25 +42,38 @@ def test_true_iou_counts_pixels_and_calls_two_empty_masks_equal():
     assert true_iou(logits(-1, -1, -1, -1), torch.zeros_like(HALF)).item() == 1
 
 
-def four(*candidates: torch.Tensor) -> torch.Tensor:
-    return torch.cat(candidates, dim=1).requires_grad_()
+def predicted(logits_1khw: torch.Tensor, iou: float = 0.5, presence: float = 0.0) -> MaskPrediction:
+    k = logits_1khw.shape[1]
+    return MaskPrediction(logits_1khw, torch.full((1, k), iou), torch.zeros(1, k, 4), torch.full((1,), presence))
 
 
-def test_only_the_single_mask_and_the_best_candidate_are_trained():
+def test_only_the_best_candidate_is_trained():
     good, bad = logits(2, -2, -2, -2), logits(-2, 2, 2, 2)
-    predicted = four(bad, bad, good, bad)
-    prediction_loss(predicted, torch.full((1, 4), 0.5), torch.ones(1), HALF, LossWeights()).backward()
-    assert predicted.grad is not None
-    trained = predicted.grad[0].abs().sum((1, 2)) > 0
-    assert trained.tolist() == [True, False, True, False]
+    candidates = torch.cat([bad, good, bad], dim=1).requires_grad_()
+    prediction_loss(predicted(candidates), HALF, LossWeights()).sum().backward()
+    assert candidates.grad is not None
+    assert (candidates.grad[0].abs().sum((1, 2)) > 0).tolist() == [False, True, False]
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    one = logits(1, 0, 0, -1)
+    weights = LossWeights(focal=20, dice=3, iou=2, presence=5, hard_pixels=7)
+    expected = (
+        20 * focal(one, HALF)[0, 0]
+        + 3 * dice(one, HALF)[0, 0]
+        + 7 * hard_pixels(one, HALF, 0.25)[0, 0]
+        + 2 * abs(0.25 - 1.0)
+        + 5 * math.log1p(math.exp(-1.5))
+    )
+    loss_o = prediction_loss(predicted(one, iou=0.25, presence=1.5), HALF, weights)
+    assert loss_o.shape == (1,)
+    assert loss_o.item() == pytest.approx(expected.item())
 
 
 def test_where_the_object_is_absent_only_its_presence_counts():
-    predicted = four(*[logits(2, -2, -2, -2)] * 4)
-    loss = prediction_loss(
-        predicted, torch.full((1, 4), 0.5), torch.zeros(1), torch.zeros_like(HALF), LossWeights(presence=1)
-    )
-    loss.backward()
-    assert loss.item() == pytest.approx(math.log(2))
-    assert predicted.grad is not None
-    assert not predicted.grad.any()
+    candidates = torch.cat([logits(2, -2, -2, -2)] * 3, dim=1).requires_grad_()
+    loss_o = prediction_loss(predicted(candidates), torch.zeros_like(HALF), LossWeights(presence=1))
+    loss_o.sum().backward()
+    assert loss_o.item() == pytest.approx(math.log(2))
+    assert candidates.grad is not None
+    assert not candidates.grad.any()

@@ -3,17 +3,71 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masklet.model.config import NetworkConfig
+from masklet.model.config import MODELS, NetworkConfig
+from masklet.model.layers import DropPath
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.training.optim import Rates, Schedule, optimizer, set_rates
+from masklet.training.optim import (
+    Cosine,
+    Rates,
+    ReciprocalRoot,
+    Trapezoid,
+    optimizer,
+    rate_of,
+    set_drop_path,
+    set_rates,
+)
 
 
 def test_the_schedule_rises_holds_and_falls():
-    schedule = Schedule(steps=100, warmup=10, decay=20, final=0.1)
+    schedule = Trapezoid(steps=100, warmup=10, decay=20, final=0.1)
     assert schedule.factor(0) == pytest.approx(0.1)
     assert schedule.factor(10) == schedule.factor(79) == 1
     assert schedule.factor(90) == pytest.approx(0.5)
     assert schedule.factor(99) == pytest.approx(0.1)
+
+
+def test_the_cosine_rises_and_falls_to_its_share():
+    schedule = Cosine(steps=110, warmup=10, final=0.1)
+    assert schedule.factor(4) == pytest.approx(0.5)
+    assert schedule.factor(10) == 1
+    assert schedule.factor(60) == pytest.approx(0.55)
+    assert schedule.factor(110) == pytest.approx(0.1)
+
+
+def test_the_reciprocal_root_falls_slowly_and_ends_at_nothing():
+    schedule = ReciprocalRoot(steps=10_000, warmup=10, timescale=100, cooldown=1000)
+    assert schedule.factor(10) == 1
+    assert schedule.factor(310) == pytest.approx(0.5)
+    assert schedule.factor(9500) == pytest.approx(0.5 * (100 / (100 + 9490)) ** 0.5)
+    assert schedule.factor(10_000) == 0
+
+
+def test_earlier_layers_of_a_hiera_learn_slower():
+    with torch.device("meta"):
+        network = SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
+    rates = Rates(heads=1.0, trunk=0.5, layer_decay=0.8)
+    assert rate_of("trunk.blocks.11.norm1.weight", network, rates) == pytest.approx(0.5 * 0.8)
+    assert rate_of("trunk.blocks.0.norm1.weight", network, rates) == pytest.approx(0.5 * 0.8**12)
+    assert rate_of("trunk.patches.weight", network, rates) == pytest.approx(0.5 * 0.8**13)
+    assert rate_of("neck.lateral4.weight", network, rates) == 1.0
+
+
+def test_later_blocks_are_skipped_more_often():
+    with torch.device("meta"):
+        network = SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
+    set_drop_path(network, 0.1)
+    shares = [module.share for module in network.trunk.modules() if isinstance(module, DropPath)]
+    assert shares == pytest.approx([0.1 * block / 11 for block in range(12)])
+
+
+def test_what_is_left_of_a_batch_makes_up_for_what_was_skipped():
+    torch.manual_seed(0)
+    drop = DropPath()
+    drop.share = 0.25
+    kept = drop(torch.ones(4000, 2))
+    assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert kept.mean().item() == pytest.approx(1, abs=0.05)
+    assert torch.equal(drop.eval()(torch.ones(4, 2)), torch.ones(4, 2))
 
 
 def test_trunk_and_heads_learn_at_their_own_rates_and_vectors_are_not_decayed(config: NetworkConfig):

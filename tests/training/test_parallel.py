@@ -1,37 +1,62 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
+from masklet.model.config import HieraConfig
+from masklet.training.batches import Source
+from masklet.training.loop import Recipe, Run
+from masklet.training.optim import Trapezoid
 from masklet.training.parallel import Peers, join
 
+from .conftest import TINY, moving_square, small_recipe
 
-def in_a_group(rank: int, count: int, meeting_point: str, results: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=count)
-    peers = Peers(rank, count)
-    seen, unseen, frozen = (nn.Parameter(torch.zeros(2)) for _ in range(3))
-    frozen.requires_grad_(False)
-    seen.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
-    if rank == 0:
-        unseen.grad = torch.tensor([4.0, 4.0])
-    peers.share_gradients([seen, unseen, frozen])
-    torch.save([seen.grad, unseen.grad, frozen.grad, peers.mean(torch.tensor(float(rank)))], f"{results}{rank}")
+
+def two_steps(clips: int, **changes) -> Recipe:
+    schedule = Trapezoid(steps=2, warmup=1, decay=1)
+    return replace(small_recipe(sources=(Source(moving_square, clips=clips),), schedule=schedule), **changes)
+
+
+def with_hiera(recipe: Recipe) -> Recipe:
+    trunk = HieraConfig(embed_dim=16, heads=1, blocks=(1, 1, 1, 1), global_blocks=(2,))
+    return replace(recipe, config=replace(TINY, encoder=trunk), start=lambda network: None)
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def as_peer(rank: int, folder: str, sharded: bool) -> None:
+    place = Path(folder)
+    dist.init_process_group("gloo", init_method=f"file://{place / 'meeting'}", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    recipe = with_hiera(two_steps(clips=1, sharded=True)) if sharded else two_steps(clips=1)
+    Run(recipe, place / "run", peers=Peers(rank, 2)).train()
     dist.destroy_process_group()
 
 
-def test_gradients_become_the_mean_over_all_processes(tmp_path: Path):
-    mp.spawn(in_a_group, (2, str(tmp_path / "meeting"), str(tmp_path / "result")), nprocs=2)
-    for rank in range(2):
-        seen, unseen, frozen, mean = torch.load(tmp_path / f"result{rank}")
-        assert torch.equal(seen, torch.tensor([1.5, 3.0]))
-        assert torch.equal(unseen, torch.tensor([2.0, 2.0]))
-        assert frozen is None
-        assert mean == 0.5
+def test_two_processes_have_the_losses_of_one_with_twice_the_batch(tmp_path: Path):
+    spawn(as_peer, (str(tmp_path), False), nprocs=2)
+    Run(two_steps(clips=2), tmp_path / "alone").train()
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
+
+
+def test_a_trunk_that_is_shared_out_learns_as_a_whole_one(tmp_path: Path):
+    spawn(as_peer, (str(tmp_path), True), nprocs=2)
+    alone = with_hiera(two_steps(clips=2))
+    Run(alone, tmp_path / "alone").train()
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
+    whole = Run(alone, tmp_path / "run").network
+    other = Run(alone, tmp_path / "alone").network
+    for name, parameter in whole.named_parameters():
+        torch.testing.assert_close(parameter, other.get_parameter(name), rtol=1e-3, atol=1e-4)
 
 
 def test_a_process_alone_keeps_its_gradients(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from masklet.model.config import HieraConfig
-from masklet.model.layers import Mlp
+from masklet.model.layers import DropPath, Mlp
 
 WINDOW_POSITION = 8
 
@@ -95,14 +95,15 @@ class HieraBlock(nn.Module):
         self.attention = WindowAttention(shape)
         self.norm2 = nn.LayerNorm(shape.out_width, eps=1e-6)
         self.mlp = Mlp(shape.out_width, 4 * shape.out_width, shape.out_width, layers=2, activation=F.gelu)
+        self.drop = DropPath()
         self.shortcut = nn.Linear(shape.width, shape.out_width) if shape.width != shape.out_width else nn.Identity()
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         normed = self.norm1(x_bhwc)
         residual = self.shortcut(normed) if self.shape.pools else x_bhwc
         residual = pool_2x2(residual) if self.shape.pools else residual
-        x = residual + self._attend(normed)
-        return x + self.mlp(self.norm2(x))
+        x = residual + self.drop(self._attend(normed))
+        return x + self.drop(self.mlp(self.norm2(x)))
 
     def _attend(self, x_bhwc: Tensor) -> Tensor:
         if not self.shape.window:

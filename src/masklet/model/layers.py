@@ -61,6 +61,18 @@ class Mlp(nn.Module):
         return self.layers[-1](x)
 
 
+class DropPath(nn.Module):
+    """While training, leaves out a ``share`` of the samples and makes up for it in the others (arXiv 1603.09382)."""
+
+    share: float = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.share or not self.training:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.share
+        return x * kept.to(x.dtype) / (1 - self.share)
+
+
 class AbsentMark(nn.Module):
     """Adds a learned vector to the memories of frames in which the object is absent (SAM 2.1)."""
 

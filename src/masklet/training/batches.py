@@ -14,7 +14,22 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.synthetic import MIN_AREA, Clip
 from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
-from masklet.training.parallel import Peers
+from masklet.training.parallel import ALONE, Peers
+
+MakeClip = Callable[[int], Clip]
+"""Seed -> clip."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Training material of one kind. A step takes all its clips from one source, so sources may differ in size."""
+
+    make_clip: MakeClip
+    clips: int = 4
+    """Clips per batch and process."""
+    weight: float = 1.0
+    """How often it is chosen, relative to the others."""
+    name: str = "clips"
 
 
 @dataclass(frozen=True)
@@ -26,11 +41,18 @@ class ClipBatch:
     masks_ofhw: Tensor
     """bool."""
     clip_o: Tensor
+    seeds: tuple[int, ...] = ()
+    """One per clip, for what happens to its objects."""
 
     @property
     def frames(self) -> int:
         """Frames per clip."""
         return self.frames_bfchw.shape[1]
+
+    @property
+    def side(self) -> int:
+        """Height and width in pixels."""
+        return self.frames_bfchw.shape[-1]
 
     def images(self) -> Tensor:
         """All frames, normalised for the network: (b * f, 3, h, w)."""
@@ -38,12 +60,22 @@ class ClipBatch:
         mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
         return (images - mean) / std
 
+    def generators(self) -> list[np.random.Generator]:
+        """Chance for every object, the same whatever other clips are in the batch."""
+        per_clip = [np.random.default_rng(seed) for seed in self.seeds]
+        return [per_clip[clip] for clip in self.clip_o.tolist()]
+
     def to(self, device: torch.device | str) -> ClipBatch:
         """The batch on another device."""
-        return ClipBatch(self.frames_bfchw.to(device), self.masks_ofhw.to(device), self.clip_o.to(device))
+        return replace(
+            self,
+            frames_bfchw=self.frames_bfchw.to(device),
+            masks_ofhw=self.masks_ofhw.to(device),
+            clip_o=self.clip_o.to(device),
+        )
 
 
-def collate(clips: Sequence[Clip]) -> ClipBatch:
+def collate(clips: Sequence[Clip], seeds: Sequence[int] = ()) -> ClipBatch:
     """Clips of one size, with any number of objects each."""
     frames = np.stack([clip.frames_fhwc for clip in clips])
     masks = np.concatenate([clip.masks_ofhw for clip in clips])
@@ -52,36 +84,38 @@ def collate(clips: Sequence[Clip]) -> ClipBatch:
         frames_bfchw=torch.from_numpy(frames).permute(0, 1, 4, 2, 3),
         masks_ofhw=torch.from_numpy(masks),
         clip_o=torch.tensor(clip_o, dtype=torch.long),
+        seeds=tuple(seeds),
     )
 
 
+@dataclass(frozen=True)
 class SeededBatches(Dataset[ClipBatch]):
-    """Batch ``i`` is a function of (seed, i) alone, so that a resumed run sees what an uninterrupted one would.
+    """Every batch is a function of (seed, its number) alone, so that a resumed run sees what an unbroken one would.
 
-    Peers share out the clips that one process with a bigger batch would see.
+    A step has ``parts`` batches in a row. Peers and parts share out the clips of one bigger batch.
     """
 
-    def __init__(
-        self,
-        make_clip: Callable[[int], Clip],
-        *,
-        seed: int,
-        clips: int,
-        first: int,
-        end: int,
-        peers: Peers = Peers(),
-    ):
-        self.make_clip, self.seed, self.clips, self.peers = make_clip, seed, clips, peers
-        self.steps = range(first, end)
+    sources: Sequence[Source]
+    seed: int
+    steps: range
+    parts: int = 1
+    peers: Peers = ALONE
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * self.parts
 
     def __getitem__(self, index: int) -> ClipBatch:
-        step = self.steps[index]
-        first = (step * self.peers.count + self.peers.rank) * self.clips
-        seeds = [mixed_seed(self.seed, first + clip) for clip in range(self.clips)]
-        return collate([self.make_clip(seed) for seed in seeds])
+        step, part = self.steps[index // self.parts], index % self.parts
+        source = self.source(step)
+        first = ((step * self.peers.count + self.peers.rank) * self.parts + part) * source.clips
+        seeds = [mixed_seed(self.seed, first + clip) for clip in range(source.clips)]
+        return collate([source.make_clip(seed) for seed in seeds], seeds)
+
+    def source(self, step: int) -> Source:
+        """Where the clips of a step come from."""
+        weights = np.array([source.weight for source in self.sources], dtype=np.float64)
+        rng = np.random.default_rng([self.seed, step, 1])
+        return self.sources[int(rng.choice(len(self.sources), p=weights / weights.sum()))]
 
 
 class ClipPool:
@@ -90,7 +124,7 @@ class ClipPool:
     For machines on which making a clip costs as much as learning from it.
     """
 
-    def __init__(self, make_clip: Callable[[int], Clip], folder: Path, size: int):
+    def __init__(self, make_clip: MakeClip, folder: Path, size: int):
         self.make_clip, self.folder, self.size = make_clip, folder, size
 
     def clip(self, seed: int) -> Clip:
@@ -123,6 +157,8 @@ def mixed_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def loader(batches: SeededBatches, workers: int) -> Iterator[ClipBatch]:
-    """Batches in order, made by ``workers`` processes ahead of their use."""
-    return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+def loader(batches: SeededBatches, workers: int) -> Iterator[list[ClipBatch]]:
+    """The batches of one step after the other, made by ``workers`` processes ahead of their use."""
+    made = iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+    for _ in batches.steps:
+        yield [next(made) for _ in range(batches.parts)]

@@ -5,27 +5,28 @@ Every step depends on (recipe, step number, weights) alone, so a run that was ki
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from masklet.data.synthetic import Clip
 from masklet.model.config import NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.training.batches import ClipBatch, SeededBatches, loader
-from masklet.training.optim import Rates, Schedule, optimizer, set_rates
-from masklet.training.parallel import Peers
-from masklet.training.unroll import Outcome, Simulation, Unroll
-
-CHECKPOINT = "checkpoint.pt"
+from masklet.training.batches import ClipBatch, SeededBatches, Source, loader, mixed_seed
+from masklet.training.losses import LossWeights
+from masklet.training.optim import Rates, Schedule, optimizer, set_drop_path, set_rates
+from masklet.training.parallel import ALONE, Peers, clip_gradients, share_out
+from masklet.training.report import Report
+from masklet.training.saving import load_newest, save_step
+from masklet.training.simulation import Simulation, draw_plan
+from masklet.training.sparing import recompute_blocks
+from masklet.training.unroll import Outcome, Unroll
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,32 @@ class Recipe:
     config: NetworkConfig
     start: Callable[[SegmentationNetwork], None]
     """Fills a new network with its first weights."""
-    make_clip: Callable[[int], Clip]
-    """Seed -> clip of the configuration's image size."""
+    sources: tuple[Source, ...]
     schedule: Schedule
-    clips: int = 4
-    """Clips per step and process."""
     rates: Rates = field(default_factory=Rates)
     simulation: Simulation = field(default_factory=Simulation)
-    clip_norm: float = 1.0
+    losses: LossWeights = field(default_factory=LossWeights)
+    gradient_norm: float = 0.1
+    parts: int = 1
+    """Batches per step, whose gradients add up before the weights change."""
+    average: float = 0.0
+    """Decay per step of the moving average of the weights that the run ends with; 0: the last weights themselves."""
     bfloat16: bool = True
+    recompute: bool = False
+    """Compute the trunk's blocks again going backward instead of keeping what they gave."""
+    sharded: bool = False
+    """Share out the trunk's parameters among the processes (FSDP) instead of keeping all in each."""
     seed: int = 1
     workers: int = 1
     save_every: int = 100
+    keep: int = 2
+    """Checkpoints that are kept."""
+    picture_every: int = 500
+    released_as: NetworkConfig | None = None
+    """Configuration that the trained weights are saved with, where it is not the one of training."""
+    licence: str = "unknown"
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What else the weights' description says of their training, such as the material."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -56,96 +71,99 @@ class NonFiniteLossError(RuntimeError):
 class Run:
     """A recipe at work in a folder."""
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu", peers: Peers = Peers()):
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu", peers: Peers = ALONE):
         self.recipe, self.folder, self.device, self.peers = recipe, folder, device, peers
         torch.manual_seed(recipe.seed)
         self.network = SegmentationNetwork(recipe.config)
         recipe.start(self.network)
         self.network.to(device).train()
         self.network.trunk.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        set_drop_path(self.network, recipe.rates.drop_path)
+        if recipe.recompute:
+            recompute_blocks(self.network)
+        if recipe.sharded:
+            share_out(self.network)
         self.adamw = optimizer(self.network, recipe.rates)
-        self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        self.averaged = moving_average(self.network, recipe.average) if recipe.average else None
+        self.step = load_newest(folder, self.network, self.adamw, self.averaged)
 
     def train(self) -> SegmentationNetwork:
-        """All steps that are left; continues from the folder's checkpoint if there is one."""
-        self._resume()
+        """All steps that are left; continues from the folder's newest checkpoint if there is one."""
         steps = self.recipe.schedule.steps
-        bar = tqdm(self._batches(), total=steps, initial=self.step, unit="step", disable=not self.peers.leads)
-        for batch in bar:
-            started = time.perf_counter()
-            outcome, loss = self._learn(batch)
-            self._log(outcome, loss, time.perf_counter() - started)
-            bar.set_postfix(loss=f"{loss:.3f}", iou=f"{np.mean(outcome.track_iou or [0]):.3f}", refresh=False)
-            self.step += 1
-            if self.step % self.recipe.save_every == 0 or self.step == steps:
-                self._save()
-        return self.network.eval()
+        with Report(self.folder, self.recipe, active=self.peers.leads, first=self.step) as report:
+            batches = loader(self._batches(), self.recipe.workers)
+            bar = tqdm(batches, total=steps, initial=self.step, unit="step", disable=not self.peers.leads)
+            for parts in bar:
+                started = time.perf_counter()
+                outcomes, loss = self._learn(parts)
+                report.add(self.step, loss, outcomes, parts, seconds=time.perf_counter() - started)
+                bar.set_postfix(report.summary(self.peers.count), refresh=False)
+                self.step += 1
+                if self.step % self.recipe.save_every == 0 or self.step == steps:
+                    self._save()
+        return self.result()
 
-    def _batches(self) -> Iterator[ClipBatch]:
+    def result(self) -> SegmentationNetwork:
+        """The network that the run gives: the averaged one if the recipe asks for it."""
+        network = self.network if self.averaged is None else self.averaged.module
+        assert isinstance(network, SegmentationNetwork)
+        return network.eval()
+
+    def _batches(self) -> SeededBatches:
         recipe = self.recipe
-        batches = SeededBatches(
-            recipe.make_clip,
-            seed=recipe.seed,
-            clips=recipe.clips,
-            first=self.step,
-            end=recipe.schedule.steps,
-            peers=self.peers,
-        )
-        return loader(batches, recipe.workers)
+        steps = range(self.step, recipe.schedule.steps)
+        return SeededBatches(recipe.sources, recipe.seed, steps, recipe.parts, self.peers)
 
-    def _learn(self, batch: ClipBatch) -> tuple[Outcome, float]:
-        set_rates(self.adamw, self.recipe.schedule.factor(self.step))
-        rng = np.random.default_rng([self.recipe.seed, self.step, self.peers.rank])
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.bfloat16):
-            outcome = Unroll(self.network, batch.to(self.device), self.recipe.simulation, rng).run()
-            loss = outcome.loss()
-        value = self.peers.mean(loss.detach().clone()).item()
-        if not math.isfinite(value):
-            self._stop_at(batch, value)
+    def _learn(self, parts: list[ClipBatch]) -> tuple[list[Outcome], float]:
+        recipe = self.recipe
+        set_rates(self.adamw, recipe.schedule.factor(self.step))
+        torch.manual_seed(mixed_seed(recipe.seed + self.peers.rank, self.step))
         self.adamw.zero_grad(set_to_none=True)
-        loss.backward()
+        objects = self._objects(parts)
+        outcomes, losses = [], []
+        for part in parts:
+            outcome, loss = self._backward(part.to(self.device), objects)
+            outcomes.append(outcome)
+            losses.append(loss)
+        value = self.peers.mean(torch.stack(losses).sum()).item()
+        if not math.isfinite(value):
+            self._stop_at(parts, value)
         self.peers.share_gradients(self.network.parameters())
-        clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        clip_gradients(self.network.parameters(), recipe.gradient_norm)
         self.adamw.step()
-        return outcome, value
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+        return outcomes, value
 
-    def _stop_at(self, batch: ClipBatch, value: float) -> None:
+    def _objects(self, parts: list[ClipBatch]) -> float:
+        """Objects in this step, mean over all processes, so that the losses of all add up to one mean per object."""
+        count = torch.tensor(float(sum(len(part.clip_o) for part in parts)), device=self.device)
+        return max(1.0, self.peers.mean(count).item())
+
+    def _backward(self, batch: ClipBatch, objects: float) -> tuple[Outcome, torch.Tensor]:
+        recipe = self.recipe
+        plan = draw_plan(recipe.simulation, batch.frames, np.random.default_rng([recipe.seed, self.step]))
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=recipe.bfloat16):
+            outcome = Unroll(self.network, batch, plan, batch.generators(), recipe.losses).run()
+            loss = outcome.loss(objects)
+        if loss.requires_grad:
+            loss.backward()
+        return outcome, loss.detach()
+
+    def _stop_at(self, parts: list[ClipBatch], value: float) -> None:
         path = self.folder / f"bad_batch_{self.step}_{self.peers.rank}.pt"
-        torch.save({"frames": batch.frames_bfchw, "masks": batch.masks_ofhw, "clip": batch.clip_o}, path)
+        torch.save([{"frames": p.frames_bfchw, "masks": p.masks_ofhw, "clip": p.clip_o} for p in parts], path)
         raise NonFiniteLossError(
             f"the loss of step {self.step} is {value}; its batch is in {path}; try a lower learning rate"
         )
 
-    def _log(self, outcome: Outcome, loss: float, seconds: float) -> None:
-        if not self.peers.leads:
-            return
-        record = {
-            "step": self.step,
-            "loss": round(loss, 4),
-            "prompt_iou": [round(v, 4) for v in outcome.prompt_iou],
-            "track_iou": [round(v, 4) for v in outcome.track_iou],
-            "seconds": round(seconds, 3),
-        }
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(record) + "\n")
-
     def _save(self) -> None:
-        """Write beside, then rename: a checkpoint is whole or absent."""
-        if not self.peers.leads:
-            return
-        state = {"step": self.step, "network": self.network.state_dict(), "adamw": self.adamw.state_dict()}
-        beside = self.folder / (CHECKPOINT + ".new")
-        torch.save(state, beside)
-        beside.replace(self.folder / CHECKPOINT)
+        save_step(self.folder, self.step, self.network, self.adamw, self.averaged, self.peers, self.recipe.keep)
 
-    def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
-        if path.exists():
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.adamw.load_state_dict(state["adamw"])
-            self.step = state["step"]
+
+def moving_average(network: SegmentationNetwork, decay: float) -> AveragedModel:
+    """Exponential moving average of the weights."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 def with_image_size(config: NetworkConfig, image_size: int) -> NetworkConfig:

@@ -8,16 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masklet.model.outputs import MaskPrediction
+
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms. ``hardest`` is the share of pixels that the pixel loss looks at."""
+    """Weights of the terms; those of SAM 2 (arXiv 2408.00714, appendix D.2.1) by default."""
 
-    pixels: float = 1.0
+    focal: float = 20.0
     dice: float = 1.0
-    iou: float = 0.2
-    presence: float = 0.2
-    hardest: float = 0.25
+    iou: float = 1.0
+    presence: float = 1.0
+    hard_pixels: float = 0.0
+    hard_share: float = 0.25
+    """Share of the pixels that ``hard_pixels`` looks at."""
+    reduction: int = 1
+    """Masks are compared at the picture's side divided by this."""
 
 
 def focal(logits_okhw: Tensor, target_o1hw: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -54,23 +60,24 @@ def true_iou(logits_okhw: Tensor, target_o1hw: Tensor) -> Tensor:
 
 
 def mask_losses(logits_okhw: Tensor, target_o1hw: Tensor, weights: LossWeights) -> Tensor:
-    """Weighted pixel and dice loss of every candidate: (o, k)."""
-    pixels = hard_pixels(logits_okhw, target_o1hw, weights.hardest)
-    return weights.pixels * pixels + weights.dice * dice(logits_okhw, target_o1hw)
+    """Weighted loss of every candidate mask: (o, k)."""
+    terms = weights.dice * dice(logits_okhw, target_o1hw)
+    if weights.focal:
+        terms = terms + weights.focal * focal(logits_okhw, target_o1hw)
+    if weights.hard_pixels:
+        terms = terms + weights.hard_pixels * hard_pixels(logits_okhw, target_o1hw, weights.hard_share)
+    return terms
 
 
-def prediction_loss(
-    logits_okhw: Tensor, iou_ok: Tensor, presence_o: Tensor, target_o1hw: Tensor, weights: LossWeights
-) -> Tensor:
-    """Loss of four masks, mean over objects.
+def prediction_loss(prediction: MaskPrediction, target_o1hw: Tensor, weights: LossWeights) -> Tensor:
+    """Loss of every object, (o,), for logits at the target's size.
 
-    The single mask (first) is always trained, of the three candidates only the best one; the IoU of all four.
-    Where the object is absent only the presence counts.
+    Of several candidates only the one with the lowest mask loss is trained, but the IoU of all. Where the object is
+    absent only its presence counts.
     """
+    logits_okhw = prediction.logits_okhw.float()
+    mask_o = mask_losses(logits_okhw, target_o1hw, weights).min(dim=1).values
+    iou_o = (prediction.iou_ok.float() - true_iou(logits_okhw.detach(), target_o1hw)).abs().mean(1)
     present_o = (target_o1hw > 0.5).flatten(1).any(1).float()
-    per_mask_ok = mask_losses(logits_okhw, target_o1hw, weights)
-    mask_o = per_mask_ok[:, 0] + per_mask_ok[:, 1:].min(dim=1).values
-    iou_o = (iou_ok - true_iou(logits_okhw.detach(), target_o1hw)).abs().mean(1)
-    presence = F.binary_cross_entropy_with_logits(presence_o, present_o)
-    shown = present_o.sum().clamp(min=1)
-    return ((mask_o + weights.iou * iou_o) * present_o).sum() / shown + weights.presence * presence
+    presence_o = F.binary_cross_entropy_with_logits(prediction.presence_o.float(), present_o, reduction="none")
+    return (mask_o + weights.iou * iou_o) * present_o + weights.presence * presence_o

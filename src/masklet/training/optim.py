@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
 
+from masklet.model.hiera import Hiera
+from masklet.model.layers import DropPath
 from masklet.model.sam2 import SegmentationNetwork
 
 
+class Schedule(Protocol):
+    """How the learning rate goes up and down over a run of ``steps`` steps."""
+
+    @property
+    def steps(self) -> int:
+        """Length of the run."""
+        ...
+
+    def factor(self, step: int) -> float:
+        """Multiple of the base learning rate at ``step``."""
+        ...
+
+
+def rising(step: int, warmup: int) -> float:
+    """Linear warm-up: 0 to 1 over ``warmup`` steps."""
+    return min(1.0, (step + 1) / max(warmup, 1))
+
+
 @dataclass(frozen=True)
-class Schedule:
-    """Warm up linearly, hold, then decay linearly to ``final`` over the last ``decay`` steps."""
+class Trapezoid:
+    """Warm up, hold, then fall linearly to ``final`` over the last ``decay`` steps. Can be prolonged at any time."""
 
     steps: int
     warmup: int = 100
@@ -20,20 +42,52 @@ class Schedule:
     final: float = 0.02
 
     def factor(self, step: int) -> float:
-        """Multiple of the base learning rate at ``step``."""
-        rising = min(1.0, (step + 1) / max(self.warmup, 1))
         left = (self.steps - step) / max(self.decay, 1)
-        return rising * min(1.0, max(self.final, left))
+        return rising(step, self.warmup) * min(1.0, max(self.final, left))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Warm up, then fall along half a cosine to ``final``. Source: Loshchilov and Hutter, arXiv 1608.03983."""
+
+    steps: int
+    warmup: int = 1000
+    final: float = 0.1
+
+    def factor(self, step: int) -> float:
+        if step < self.warmup:
+            return rising(step, self.warmup)
+        done = min(1.0, (step - self.warmup) / max(self.steps - self.warmup, 1))
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class ReciprocalRoot:
+    """Warm up, fall with the root of time, and linearly to 0 at the end. Source: Zhai et al., arXiv 2106.04560."""
+
+    steps: int
+    warmup: int = 1000
+    timescale: int = 1000
+    cooldown: int = 5000
+
+    def factor(self, step: int) -> float:
+        slow = math.sqrt(self.timescale / (self.timescale + max(0, step - self.warmup)))
+        left = min(1.0, (self.steps - step) / max(self.cooldown, 1))
+        return rising(step, self.warmup) * slow * max(0.0, left)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Base learning rates and weight decay."""
+    """Base learning rates and what else regularises. The defaults are SAM 2's for its tiny and small networks."""
 
-    heads: float = 1e-3
-    trunk: float = 1e-4
-    weight_decay: float = 0.05
-    frozen: tuple[str, ...] = ("trunk.stem.", "trunk.stages.0.", "trunk.stages.1.", "trunk.stages.2.")
+    heads: float = 3e-4
+    trunk: float = 6e-5
+    weight_decay: float = 0.1
+    layer_decay: float = 0.8
+    """Each layer of a Hiera trunk learns this much slower than the next one."""
+    drop_path: float = 0.1
+    """Share of the samples that skip the last block of a Hiera trunk; earlier blocks are skipped less."""
+    frozen: tuple[str, ...] = ()
     """Prefixes of parameters that do not learn."""
 
 
@@ -41,15 +95,34 @@ def optimizer(network: SegmentationNetwork, rates: Rates) -> torch.optim.AdamW:
     """AdamW; biases, norms, embeddings and other vectors are not decayed. Freezes what ``rates`` names."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not name.startswith(rates.frozen))
+        parameter.requires_grad_(not name.startswith(rates.frozen or ("\0",)))
         if parameter.requires_grad:
-            rate = rates.trunk if name.startswith("trunk.") else rates.heads
-            decay = rates.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
+            decay = rates.weight_decay if parameter.ndim > 1 and "position" not in name else 0.0
+            groups.setdefault((rate_of(name, network, rates), decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+        betas=(0.9, 0.999),
         fused=True,
     )
+
+
+def rate_of(name: str, network: SegmentationNetwork, rates: Rates) -> float:
+    """Base learning rate of a parameter. Source of the layer-wise decay: Clark et al., arXiv 2003.10555."""
+    if not name.startswith("trunk."):
+        return rates.heads
+    if not isinstance(network.trunk, Hiera):
+        return rates.trunk
+    parts = name.split(".")
+    depth = len(network.trunk.blocks)
+    layer = int(parts[2]) + 1 if parts[1] == "blocks" else 0
+    return rates.trunk * rates.layer_decay ** (depth + 1 - layer)
+
+
+def set_drop_path(network: SegmentationNetwork, share: float) -> None:
+    """Let the trunk's blocks be skipped, from never for the first to ``share`` for the last."""
+    drops = [module for module in network.trunk.modules() if isinstance(module, DropPath)]
+    for index, drop in enumerate(drops):
+        drop.share = share * index / max(len(drops) - 1, 1)
 
 
 def set_rates(adamw: torch.optim.Optimizer, factor: float) -> None:

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from masklet.model.hiera import Hiera
+from masklet.model.sam2 import SegmentationNetwork
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,14 @@ class Peers:
         return value
 
     def share_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by the mean over all processes; a missing one counts as zero."""
-        if self.count == 1:
-            return
-        learning = [p for p in parameters if p.requires_grad]
+        """Replace every gradient by the mean over all processes; a missing one is zero.
+
+        Parameters that are shared out themselves have seen to it already.
+        """
+        learning = [p for p in parameters if p.requires_grad and not isinstance(p, DTensor)]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
-        together = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        self.mean(together)
         parts = together.split([p.numel() for p in learning])
         for parameter, part in zip(learning, parts, strict=True):
             parameter.grad = part.view_as(parameter)
@@ -51,6 +59,9 @@ class Peers:
             dist.barrier()
 
 
+ALONE = Peers()
+
+
 def join() -> Peers:
     """The group that torchrun started this process in; alone without torchrun."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -59,3 +70,30 @@ def join() -> Peers:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return Peers(dist.get_rank(), count)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Scale all gradients so that their joint norm is at most ``most``, also where some are shared out."""
+    learning = [p for p in parameters if p.grad is not None]
+    groups = [[p for p in learning if isinstance(p, DTensor) == shared] for shared in (False, True)]
+    norms = [get_total_norm([p.grad for p in group if p.grad is not None]) for group in groups if group]
+    whole = torch.stack([n.full_tensor() if isinstance(n, DTensor) else n for n in norms]).norm()
+    for group in groups:
+        clip_grads_with_norm_(group, most, whole)
+
+
+def own_device(device: str | None, peers: Peers) -> str:
+    """``device``, or by default a graphics card of this process's own, else the processor."""
+    if device:
+        return device
+    return f"cuda:{peers.rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+
+
+def share_out(network: SegmentationNetwork) -> None:
+    """Spread the parameters of the trunk's blocks over all processes (FSDP), nine tenths of a large network.
+
+    Everything else is small and stays whole in each process.
+    """
+    if isinstance(network.trunk, Hiera):
+        for block in network.trunk.blocks:
+            fully_shard(block)

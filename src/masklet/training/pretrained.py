@@ -40,8 +40,9 @@ def load_lite0(trunk: Mobile) -> None:
     index = 0
     before = 1.0
     for stage in trunk.stages:
-        deviation = output_deviation([tensors[f"_blocks.{index + i}._bn2.weight"] for i in range(len(stage))])
-        for block in stage:
+        blocks = [module for module in stage.modules() if isinstance(module, InvertedResidual)]
+        deviation = output_deviation([tensors[f"_blocks.{index + i}._bn2.weight"] for i in range(len(blocks))])
+        for block in blocks:
             _fill_block(block, tensors, f"_blocks.{index}.")
             rescale(block, before, deviation)
             before = deviation

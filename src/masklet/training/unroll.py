@@ -1,156 +1,163 @@
-"""One batch of clips with a simulated user: prompt the first frame, correct it, then follow the object."""
+"""One batch of clips with a simulated user: prompt, track, correct, as a session would, but differentiably."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masklet.clicks import noisy_box, sample_click
 from masklet.memory import MemoryBank
 from masklet.model.config import LOGIT_LIMIT
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask
-from masklet.model.prompt_encoder import BOX_MAX, BOX_MIN, PromptBatch
-from masklet.model.sam2 import SegmentationNetwork, resize, single_mask
-from masklet.prompts import Points
+from masklet.model.prompt_encoder import PromptBatch
+from masklet.model.sam2 import MASK_LOGIT, SegmentationNetwork, resize
 from masklet.training.batches import ClipBatch
 from masklet.training.losses import LossWeights, prediction_loss, true_iou
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """How the simulated user behaves, and how the network is taught to follow."""
-
-    mask_share: float = 0.6
-    """Share of batches whose first frame is remembered with its true mask; else with the prompted prediction."""
-    box_share: float = 0.4
-    """Share of batches whose first frame is prompted with boxes instead of clicks."""
-    corrections: int = 2
-    """Correction clicks on the first frame."""
-    true_memory_share: float = 0.3
-    """Share of tracked frames that are remembered with their true masks."""
-    weights: LossWeights = field(default_factory=LossWeights)
+from masklet.training.simulation import Kind, Plan, Shown, correction, first_prompt
 
 
 @dataclass
 class Outcome:
-    """Losses and IoU of one unrolled batch."""
+    """What one unrolled batch of o objects gave."""
 
-    prompt_losses: list[Tensor] = field(default_factory=list)
-    track_losses: list[Tensor] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    """(o,) for every answer of the network: each frame, and each click on it."""
     prompt_iou: list[float] = field(default_factory=list)
+    """True IoU of the answers on prompted frames, in order."""
     track_iou: list[float] = field(default_factory=list)
+    """True IoU of the frames that were tracked without help, in order."""
+    answers: dict[int, Tensor] = field(default_factory=dict)
+    """Frame -> the low-res logits (o, 1, side, side) that were remembered."""
+    shown: dict[int, list[Shown]] = field(default_factory=dict)
+    """Frame -> points of each object."""
 
-    def loss(self) -> Tensor:
-        """Mean over frames of the tracking loss plus mean over clicks of the prompting loss."""
-        return torch.stack(self.track_losses).mean() + torch.stack(self.prompt_losses).mean()
+    def loss(self, objects: float) -> Tensor:
+        """All answers' losses, summed as published, for a batch that counts as ``objects`` objects."""
+        return torch.stack(self.losses).sum() / objects
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The network's last word on a frame, and what it was told."""
+
+    mask: ObjectMask
+    conditioned_ochw: Tensor
+    prompts: PromptBatch | None = None
 
 
 class Unroll:
-    """Runs the network over one batch, as a session would, but differentiably and for all objects at once."""
+    """Runs the network over one batch. All objects are batched; ``rng_o`` gives each of them its own chance."""
 
     def __init__(
-        self, network: SegmentationNetwork, batch: ClipBatch, simulation: Simulation, rng: np.random.Generator
+        self,
+        network: SegmentationNetwork,
+        batch: ClipBatch,
+        plan: Plan,
+        rng_o: Sequence[np.random.Generator],
+        weights: LossWeights,
     ):
-        self.network, self.batch, self.simulation, self.rng = network, batch, simulation, rng
+        self.network, self.batch, self.plan, self.rng_o, self.weights = network, batch, plan, rng_o, weights
         self.features = network.encode_image(batch.images())
         self.bank = MemoryBank(network.config.memory)
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        """Prompt the first frame and track through the others."""
-        prompted = self._prompt_first_frame()
-        known = self.rng.random() < self.simulation.mask_share
-        self.bank.conditioning[0] = self._remember(0, self._truth(0) if known else prompted, certain=True)
-        for frame in range(1, self.batch.frames):
-            self._track(frame)
+        """Through all frames in the plan's order."""
+        for frame in self.plan.order():
+            kind = self.plan.prompted.get(frame)
+            answer = self._tracked(frame) if kind is None else self._prompted(frame, kind)
+            if frame in self.plan.corrected:
+                answer = self._corrected(frame, answer)
+            conditions = kind is not None or frame in self.plan.corrected
+            memories = self.bank.conditioning if conditions else self.bank.tracked
+            memories[frame] = self._remember(frame, answer.mask, known=kind == "mask" or frame in self.plan.taught)
+            self.outcome.answers[frame] = answer.mask.logits_o1hw.detach()
         return self.outcome
 
-    def _frame(self, frame: int) -> ImageFeatures:
+    def _prompted(self, frame: int, kind: Kind) -> Answer:
+        features = self._features(frame)
+        if kind == "mask":
+            return Answer(self.network.adopt(features, self._truth(frame), stability=None), features.stride16_bchw)
+        shown = [first_prompt(kind, truth, rng) for truth, rng in self._truths(frame)]
+        return self._ask(frame, self._points(frame, shown), self.network.without_memory(features))
+
+    def _tracked(self, frame: int) -> Answer:
+        conditioned_ochw = self.network.recall(self._features(frame), self.bank.select(frame))
+        return self._ask(frame, None, conditioned_ochw)
+
+    def _corrected(self, frame: int, answer: Answer) -> Answer:
+        """Click after click, each with the answer before it as mask prompt."""
+        for _ in range(self.plan.clicks):
+            seen_ohw = (resize(answer.mask.logits_o1hw, self.batch.side)[:, 0] > 0).detach().cpu().numpy()
+            shown = [
+                correction(truth, np.zeros_like(seen) if self._blind(rng) else seen, rng)
+                for (truth, rng), seen in zip(self._truths(frame), seen_ohw, strict=True)
+            ]
+            before_o1hw = answer.mask.logits_o1hw.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+            prompts = replace(joined(answer.prompts, self._points(frame, shown)), mask_logits_o1hw=before_o1hw)
+            answer = self._ask(frame, prompts, answer.conditioned_ochw)
+        return answer
+
+    def _ask(self, frame: int, prompts: PromptBatch | None, conditioned_ochw: Tensor) -> Answer:
+        told = prompts or PromptBatch.nothing(len(conditioned_ochw), conditioned_ochw.device)
+        assert told.labels_op is not None
+        ambiguous = told.labels_op.shape[1] == 1
+        prediction = self.network.decode(
+            self._features(frame), conditioned_ochw, told, candidates=ambiguous, stability=None
+        )
+        self._judge(prediction, frame, self.outcome.track_iou if prompts is None else self.outcome.prompt_iou)
+        return Answer(self.network.choose(prediction), conditioned_ochw, prompts)
+
+    def _judge(self, prediction: MaskPrediction, frame: int, ious: list[float]) -> None:
+        side = self.batch.side // self.weights.reduction
+        target_o1hw = F.adaptive_avg_pool2d(self._truth(frame), side)
+        compared = replace(prediction, logits_okhw=resize(prediction.logits_okhw, side))
+        self.outcome.losses.append(prediction_loss(compared, target_o1hw, self.weights))
+        seen_o = self._truth(frame).flatten(1).any(1)
+        if seen_o.any():
+            ious.append(true_iou(compared.best().logits_okhw.detach(), target_o1hw)[seen_o].mean().item())
+
+    def _remember(self, frame: int, mask: ObjectMask, *, known: bool) -> FrameMemory:
+        if not known:
+            return self.network.remember(self._features(frame), mask, prompted=False)
+        truth_o1hw = self._truth(frame)
+        presence_o = torch.where(truth_o1hw.flatten(1).any(1), MASK_LOGIT, -MASK_LOGIT)
+        return self.network.remember_belief(self._features(frame), truth_o1hw, replace(mask, presence_o=presence_o))
+
+    def _features(self, frame: int) -> ImageFeatures:
         return self.features.rows(self.batch.clip_o * self.batch.frames + frame)
 
     def _truth(self, frame: int) -> Tensor:
         return self.batch.masks_ofhw[:, frame, None].float()
 
-    def _track(self, frame: int) -> None:
-        features = self._frame(frame)
-        conditioned = self.network.recall(features, self.bank.select(frame))
-        nothing = PromptBatch.nothing(len(conditioned), conditioned.device)
-        prediction = self.network.decode_all(features, conditioned, nothing)
-        self.outcome.track_losses.append(self._judge(prediction, frame, self.outcome.track_iou))
-        known = self.rng.random() < self.simulation.true_memory_share
-        logits = single_mask(prediction).logits_okhw
-        belief = self._truth(frame) if known else resize(logits, self.network.config.image_size).sigmoid()
-        self.bank.tracked[frame] = self._remember(frame, belief, certain=known)
+    def _truths(self, frame: int) -> list[tuple[np.ndarray, np.random.Generator]]:
+        return list(zip(self.batch.masks_ofhw[:, frame].cpu().numpy(), self.rng_o, strict=True))
 
-    def _remember(self, frame: int, belief_o1hw: Tensor, *, certain: bool) -> FrameMemory:
-        if certain:
-            belief_o1hw = (belief_o1hw > 0.5).float()
-        there_o = (belief_o1hw > 0.5).flatten(1).any(1).float() * 2 - 1
-        pointer = belief_o1hw.new_zeros(len(belief_o1hw), 0)
-        mask = ObjectMask(belief_o1hw, there_o, pointer, presence_o=there_o)
-        return self.network.remember_belief(self._frame(frame), belief_o1hw, mask)
+    def _blind(self, rng: np.random.Generator) -> bool:
+        """Whether the user clicks somewhere on the object without looking at the answer."""
+        return bool(rng.random() < self.plan.true_click_share)
 
-    def _judge(self, prediction: MaskPrediction, frame: int, ious: list[float]) -> Tensor:
-        """Compared at half the picture's size: sharper than the low-res logits, cheaper than all pixels."""
-        side = self.network.config.low_res * 2
-        target = F.adaptive_avg_pool2d(self._truth(frame), side)
-        logits = resize(prediction.logits_okhw, side)
-        seen = self.batch.masks_ofhw[:, frame].flatten(1).any(1)
-        if seen.any():
-            ious.append(true_iou(logits[:, :1].detach(), target)[seen].mean().item())
-        return prediction_loss(
-            logits, prediction.iou_ok.float(), prediction.presence_o.float(), target, self.simulation.weights
-        )
+    def _points(self, frame: int, shown: list[Shown]) -> PromptBatch:
+        self.outcome.shown.setdefault(frame, []).extend(shown)
+        points_op2, labels_op = (np.stack(parts) for parts in zip(*shown, strict=True))
+        device = self.network.device
+        unit_op2 = torch.as_tensor(points_op2, dtype=torch.float32, device=device) / self.batch.side
+        return PromptBatch(unit_op2, torch.as_tensor(labels_op, dtype=torch.long, device=device))
 
-    def _prompt_first_frame(self) -> Tensor:
-        """Box or click, then corrections; the probability of the last answer (o, 1, image_size, image_size)."""
-        features = self._frame(0)
-        conditioned = self.network.without_memory(features)
-        truth_ohw = self.batch.masks_ofhw[:, 0].cpu().numpy()
-        prompts = self._first_prompts(truth_ohw).to(conditioned.device)
-        for _ in range(self.simulation.corrections):
-            prediction = self.network.decode_all(features, conditioned, prompts)
-            self.outcome.prompt_losses.append(self._judge(prediction, 0, self.outcome.prompt_iou))
-            prompts = self._corrected(prompts, prediction, truth_ohw)
-        prediction = self.network.decode_all(features, conditioned, prompts)
-        self.outcome.prompt_losses.append(self._judge(prediction, 0, self.outcome.prompt_iou))
-        return resize(single_mask(prediction).logits_okhw, self.network.config.image_size).sigmoid()
 
-    def _first_prompts(self, truth_ohw: np.ndarray) -> PromptBatch:
-        if self.rng.random() < self.simulation.box_share:
-            boxes = [noisy_box(truth, self.rng).corners_xy for truth in truth_ohw]
-            return self._points(np.stack(boxes), np.tile([BOX_MIN, BOX_MAX], (len(boxes), 1)))
-        nothing = np.zeros_like(truth_ohw[0])
-        return self._clicks([sample_click(truth, nothing, self.rng) for truth in truth_ohw])
-
-    def _corrected(self, prompts: PromptBatch, prediction: MaskPrediction, truth_ohw: np.ndarray) -> PromptBatch:
-        """The same prompts, one more click in the wrong region, and the previous answer as mask prompt."""
-        assert prompts.points_unit_op2 is not None
-        assert prompts.labels_op is not None
-        before = self._answer(prediction, prompts.labels_op.shape[1])
-        seen_ohw = (resize(before, truth_ohw.shape[-1])[:, 0] > 0).cpu().numpy()
-        pairs = zip(truth_ohw, seen_ohw, strict=True)
-        more = self._clicks([sample_click(truth, seen, self.rng) for truth, seen in pairs]).to(before.device)
-        assert more.points_unit_op2 is not None
-        assert more.labels_op is not None
-        return PromptBatch(
-            torch.cat([prompts.points_unit_op2, more.points_unit_op2], dim=1),
-            torch.cat([prompts.labels_op, more.labels_op], dim=1),
-            before.clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
-        )
-
-    def _answer(self, prediction: MaskPrediction, points: int) -> Tensor:
-        """What a session would show: the best candidate after one click, else the single mask."""
-        best = prediction.best() if points == 1 else single_mask(prediction)
-        return best.logits_okhw.detach().float()
-
-    def _clicks(self, clicks: list[Points]) -> PromptBatch:
-        return self._points(np.stack([click.xy for click in clicks]), np.stack([click.labels for click in clicks]))
-
-    def _points(self, points_px_op2: np.ndarray, labels_op: np.ndarray) -> PromptBatch:
-        side = self.batch.frames_bfchw.shape[-1]
-        return PromptBatch(torch.as_tensor(points_px_op2).float() / side, torch.as_tensor(labels_op).long())
+def joined(first: PromptBatch | None, then: PromptBatch) -> PromptBatch:
+    """The points of both, in order."""
+    if first is None:
+        return then
+    assert first.points_unit_op2 is not None
+    assert first.labels_op is not None
+    assert then.points_unit_op2 is not None
+    assert then.labels_op is not None
+    return PromptBatch(
+        torch.cat([first.points_unit_op2, then.points_unit_op2], dim=1),
+        torch.cat([first.labels_op, then.labels_op], dim=1),
+    )

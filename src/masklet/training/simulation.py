@@ -1,0 +1,111 @@
+"""What the simulated user does with a batch of clips: policy only, no network.
+
+Shares and counts are those of SAM 2 (arXiv 2408.00714, appendix D.2.2, and its published training code).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from masklet.clicks import noisy_box, sample_click
+from masklet.masks import bounding_box
+from masklet.model.prompt_encoder import BOX_MAX, BOX_MIN
+
+Kind = Literal["mask", "box", "click"]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """How often the user does what."""
+
+    mask_share: float = 0.5
+    """Batches whose objects are shown with their true masks."""
+    box_share: float = 0.5
+    """Boxes instead of clicks, among the frames that are shown without masks."""
+    prompted_frames: int = 2
+    """At most so many frames are shown before tracking; the first one always."""
+    corrected_frames: int = 2
+    """At most so many frames get correction clicks; the prompted ones first. None when masks are shown."""
+    clicks: int = 7
+    """Correction clicks on each of these frames."""
+    true_click_share: float = 0.1
+    """Correction clicks that are drawn from the object instead of the wrong region."""
+    taught_share: float = 0.0
+    """Tracked frames that are remembered with their true masks instead of the network's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will happen on the frames of one batch."""
+
+    frames: int
+    prompted: dict[int, Kind]
+    """Frames shown before tracking, and how."""
+    corrected: frozenset[int] = frozenset()
+    clicks: int = 0
+    """Clicks on each corrected frame."""
+    true_click_share: float = 0.0
+    """Share of these that are drawn from the object, whatever the answer was."""
+    taught: frozenset[int] = frozenset()
+    """Tracked frames that are remembered with their true masks."""
+
+    def order(self) -> list[int]:
+        """Prompted frames come first, as with a user who prompts before tracking; then all others in time."""
+        return [*self.prompted, *(frame for frame in range(self.frames) if frame not in self.prompted)]
+
+
+def draw_plan(simulation: Simulation, frames: int, rng: np.random.Generator) -> Plan:
+    """A plan for clips of ``frames`` frames. Single pictures are always shown by box or click, and corrected."""
+    masks = frames > 1 and rng.random() < simulation.mask_share
+    shown = int(rng.integers(1, min(simulation.prompted_frames, frames) + 1))
+    prompted = [0, *sorted((1 + rng.permutation(frames - 1)[: shown - 1]).tolist())]
+    tracked = [frame for frame in range(frames) if frame not in prompted]
+    return Plan(
+        frames,
+        prompted={frame: "mask" if masks else _box_or_click(simulation, rng) for frame in prompted},
+        corrected=frozenset() if masks else _corrected(simulation, prompted, tracked, rng),
+        clicks=simulation.clicks,
+        true_click_share=simulation.true_click_share,
+        taught=frozenset(frame for frame in tracked if rng.random() < simulation.taught_share),
+    )
+
+
+def _corrected(
+    simulation: Simulation, prompted: list[int], tracked: list[int], rng: np.random.Generator
+) -> frozenset[int]:
+    """All prompted frames, and perhaps some others."""
+    if not simulation.corrected_frames:
+        return frozenset()
+    most = min(simulation.corrected_frames, len(prompted) + len(tracked))
+    many = int(rng.integers(len(prompted), max(len(prompted), most) + 1))
+    return frozenset([*prompted, *rng.permutation(tracked)[: many - len(prompted)].tolist()])
+
+
+def _box_or_click(simulation: Simulation, rng: np.random.Generator) -> Kind:
+    return "box" if rng.random() < simulation.box_share else "click"
+
+
+Shown = tuple[np.ndarray, np.ndarray]
+"""Points in pixels (p, 2) and labels (p,)."""
+
+
+def first_prompt(kind: Kind, truth_hw: np.ndarray, rng: np.random.Generator) -> Shown:
+    """The first thing shown of one object: a noisy box, or a click inside it.
+
+    What is not on the frame gets a click outside of it, or a box without extent where others get boxes.
+    """
+    if kind == "click":
+        return correction(truth_hw, np.zeros_like(truth_hw), rng)
+    labels = np.array([BOX_MIN, BOX_MAX])
+    if bounding_box(truth_hw) is None:
+        return np.zeros((2, 2)), labels
+    return noisy_box(truth_hw, rng).corners_xy, labels
+
+
+def correction(truth_hw: np.ndarray, seen_hw: np.ndarray, rng: np.random.Generator) -> Shown:
+    """One click on one object, drawn from where the answer is wrong."""
+    points = sample_click(truth_hw, seen_hw, rng)
+    return points.xy, points.labels

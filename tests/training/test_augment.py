@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from masklet.data.synthetic import Clip
+from masklet.training.augment import Augmentation, Augmented, jittered, luminance, mirrored, mosaic, reversed_in_time
+
+from .conftest import moving_square
+
+STILL = Augmentation(flip=0, reverse=0, rotation=0, shear=0, jitter=(0, 0, 0), frame_jitter=(0, 0, 0), gray=0, mosaic=0)
+
+
+def bright(clip: Clip) -> np.ndarray:
+    return clip.frames_fhwc[..., 0] > 140
+
+
+def test_nothing_happens_without_strength():
+    clip = moving_square(0)
+    same = STILL(clip, np.random.default_rng(0))
+    assert np.abs(same.frames_fhwc.astype(int) - clip.frames_fhwc).max() <= 1
+    assert np.array_equal(same.masks_ofhw, clip.masks_ofhw)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_stay_on_their_objects(seed: int):
+    strong = Augmentation(mosaic=0, frame_jitter=(0, 0, 0), jitter=(0, 0, 0))
+    clip = strong(moving_square(seed), np.random.default_rng(seed))
+    seen, mask = bright(clip), clip.masks_ofhw[0]
+    assert (seen & mask).sum() / (seen | mask).sum() > 0.85
+
+
+def test_the_same_seed_gives_the_same_clip():
+    stream = Augmented(moving_square)
+    first, again = stream(7), stream(7)
+    assert np.array_equal(first.frames_fhwc, again.frames_fhwc)
+    assert not np.array_equal(first.frames_fhwc, stream(8).frames_fhwc)
+
+
+def test_a_clip_is_reversed_unless_its_objects_would_be_gone_at_first():
+    clip = moving_square(0)
+    assert np.array_equal(reversed_in_time(clip).masks_ofhw[:, 0], clip.masks_ofhw[:, -1])
+    clip.masks_ofhw[:, -1] = False
+    assert reversed_in_time(clip) is clip
+
+
+def test_a_mirrored_clip_is_mirrored_whole():
+    clip = moving_square(0)
+    assert np.array_equal(mirrored(clip).frames_fhwc[:, :, 0], clip.frames_fhwc[:, :, -1])
+    assert np.array_equal(mirrored(clip).masks_ofhw[..., 0], clip.masks_ofhw[..., -1])
+
+
+def test_only_one_of_four_copies_is_followed():
+    clip = moving_square(0)
+    for place in range(4):
+        four = mosaic(clip, place)
+        areas = [four.masks_ofhw[0, 0, y : y + 32, x : x + 32].sum() for y in (0, 32) for x in (0, 32)]
+        assert [area > 0 for area in areas] == [index == place for index in range(4)]
+        assert np.array_equal(four.frames_fhwc[:, :32, :32], four.frames_fhwc[:, 32:, 32:])
+
+
+def test_colours_change_as_their_names_say():
+    frames = np.random.default_rng(0).uniform(40, 120, (2, 4, 4, 3)).astype(np.float32)
+    assert np.allclose(jittered(frames, np.array([[1.5, 1, 1]])), 1.5 * frames, rtol=1e-5)
+    assert jittered(frames, np.array([[1, 0, 1]])).std(axis=(1, 2, 3)).max() < 1e-3
+    gray = jittered(frames, np.array([[1, 1, 0]]))
+    assert np.allclose(gray, luminance(frames), rtol=1e-4)

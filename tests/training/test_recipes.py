@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from masklet.training.recipes import options_for, read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def example(folder: Path, steps: int = 3, rate: float = 0.5, fast: bool = False) -> None: ...
+
+
+def test_settings_become_what_the_recipe_declares(tmp_path: Path):
+    options = options_for(example, [f"folder={tmp_path}", "steps=12", "fast=yes"])
+    assert options == {"folder": tmp_path, "steps": 12, "fast": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["folder=.", "step=3"], "expected one of folder=..., steps=..., rate=..., fast=..., got 'step=3'"),
+        (["folder=.", "steps=many"], "steps: 'many' is not a valid integer"),
+        (["steps=3"], "this recipe needs folder=..."),
+        (["folder"], "got 'folder'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings: list[str], message: str):
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        options_for(example, settings)
+
+
+def test_files_without_a_recipe_are_refused(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="there is no recipe"):
+        read_recipe(tmp_path / "nothing.py")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(ValueError, match="to define a function called recipe"):
+        read_recipe(tmp_path / "empty.py")
+    (tmp_path / "other.py").write_text("def recipe():\n    return 3\n")
+    with pytest.raises(ValueError, match="got 3"):
+        read_recipe(tmp_path / "other.py")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.name)
+def test_recipes_say_how_they_are_run(path: Path):
+    docstring = path.read_text().split('"""')[1]
+    assert "Command: " in docstring
+    assert f"recipes/{path.name}" in docstring

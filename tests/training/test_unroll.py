@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from masklet.model.config import HieraConfig, NetworkConfig
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.prompts import POSITIVE
+from masklet.training.batches import collate
+from masklet.training.losses import LossWeights
+from masklet.training.simulation import Plan
+from masklet.training.unroll import Outcome, Unroll
+
+from .conftest import TINY, moving_square, start
+
+FULL = LossWeights()
+
+
+@pytest.fixture(scope="module")
+def network() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    made = SegmentationNetwork(TINY)
+    start(made)
+    return made
+
+
+def run(
+    network: SegmentationNetwork, plan: Plan, seeds: tuple[int, ...] = (1, 2), weights: LossWeights = FULL
+) -> Outcome:
+    batch = collate([moving_square(seed) for seed in seeds], seeds)
+    return Unroll(network, batch, plan, batch.generators(), weights).run()
+
+
+def test_every_frame_and_every_click_is_judged(network: SegmentationNetwork):
+    outcome = run(network, Plan(3, {0: "click"}, corrected=frozenset({0, 2}), clicks=4))
+    assert len(outcome.losses) == 3 + 2 * 4
+    assert all(loss_o.shape == (2,) for loss_o in outcome.losses)
+    assert len(outcome.track_iou) == 2
+    assert len(outcome.prompt_iou) == 1 + 2 * 4
+
+
+def test_masks_that_were_shown_are_not_judged(network: SegmentationNetwork):
+    assert len(run(network, Plan(3, {0: "mask"})).losses) == 2
+
+
+def test_all_parts_of_the_network_learn_from_tracking_after_a_click(network: SegmentationNetwork):
+    network.zero_grad()
+    outcome = run(network, Plan(3, {0: "box"}, corrected=frozenset({0}), clicks=1))
+    outcome.loss(2).backward()
+    unused = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is None}
+    assert unused <= {"mask_as_prompt", "mark_absent", "prompt_encoder", "mask_decoder"}
+    for part in (network.trunk, network.memory_encoder, network.memory_attention, network.mask_decoder.brushes):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_clicks_are_remembered_for_the_pictures(network: SegmentationNetwork):
+    outcome = run(network, Plan(3, {0: "click"}, corrected=frozenset({0}), clicks=2))
+    assert len(outcome.shown[0]) == 2 * 3
+    points, labels = outcome.shown[0][0]
+    truth = moving_square(1).masks_ofhw[0, 0]
+    assert labels.tolist() == [POSITIVE]
+    assert truth[int(points[0, 1]), int(points[0, 0])]
+
+
+def test_an_object_is_clicked_the_same_whatever_is_beside_it(network: SegmentationNetwork):
+    plan = Plan(3, {0: "click"}, corrected=frozenset({0}), clicks=1)
+    alone = run(network, plan, (2,)).shown[0]
+    beside = run(network, plan, (1, 2)).shown[0][1::2]
+    for (points, labels), (same_points, same_labels) in zip(alone, beside, strict=True):
+        assert np.array_equal(points, same_points)
+        assert np.array_equal(labels, same_labels)
+
+
+def test_an_object_that_has_left_counts_by_its_presence_alone(network: SegmentationNetwork):
+    clip = moving_square(1)
+    clip.masks_ofhw[:, 1:] = False
+    batch = collate([clip], [1])
+    outcome = Unroll(network, batch, Plan(3, {0: "mask"}), batch.generators(), LossWeights(presence=0)).run()
+    assert outcome.loss(1) == 0
+
+
+def by_definition(logits_khw: torch.Tensor, target_hw: torch.Tensor, ious: list[float], presence: float) -> float:
+    """The published loss of an object that is there, written down pixel by pixel."""
+    t, masks, misses = target_hw.numpy() == 1, [], []
+    for logits_hw, iou in zip(logits_khw.double(), ious, strict=True):
+        p, seen = logits_hw.sigmoid().numpy(), logits_hw.numpy() > 0
+        chosen = np.where(t, p, 1 - p)
+        focal = np.mean(np.where(t, 0.25, 0.75) * (1 - chosen) ** 2 * -np.log(chosen))
+        masks.append(20 * focal + 1 - (2 * p[t].sum() + 1) / (p.sum() + t.sum() + 1))
+        misses.append(abs(iou - (seen & t).sum() / (seen | t).sum()))
+    return min(masks) + float(np.mean(misses)) + np.log1p(np.exp(-presence))
+
+
+def test_a_step_of_a_published_network_has_the_losses_of_the_published_definitions():
+    """A Hiera network with memory as published, scaled down; a box, then tracking, at the picture's full size."""
+    torch.manual_seed(0)
+    hiera = HieraConfig(embed_dim=16, heads=1, blocks=(1, 1, 1, 1), global_blocks=(2,))
+    config = NetworkConfig("small", hiera, image_size=64, width=64, mask_channels=(16, 8), decoder_heads=2)
+    network = SegmentationNetwork(replace(config, memory=replace(config.memory, channels=16, layers=1))).eval()
+    batch = collate([moving_square(3)], [3])
+    unroll = Unroll(network, batch, Plan(3, {0: "box"}), batch.generators(), FULL)
+    predictions = []
+    decode = network.decode
+
+    def recorded(*arguments, **options):
+        predictions.append(decode(*arguments, **options))
+        return predictions[-1]
+
+    network.decode = recorded  # type: ignore[method-assign]
+    outcome = unroll.run()
+    assert [prediction.logits_okhw.shape[1] for prediction in predictions] == [1, 3, 3]
+    for frame, prediction in enumerate(predictions):
+        logits_khw = F.interpolate(prediction.logits_okhw.detach(), size=(64, 64), mode="bilinear")[0]
+        ious, presence = prediction.iou_ok[0].tolist(), prediction.presence_o.item()
+        expected = by_definition(logits_khw, batch.masks_ofhw[0, frame].float(), ious, presence)
+        assert outcome.losses[frame].item() == pytest.approx(expected, rel=1e-4)

@@ -11,44 +11,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import click
 
-from masklet.checkpoints import load_network
-from masklet.evaluation.baselines import copy_first_mask, follow_flow
-from masklet.evaluation.davis import davis_videos
-from masklet.evaluation.sessions import session_tracker
-from masklet.evaluation.user import PromptKind
-from masklet.evaluation.vos import Tracker, VosResult, compare, evaluate_vos
-
-KINDS = get_args(PromptKind)
+from masklet.evaluation.datasets import DATASETS
+from masklet.evaluation.plan import BASELINES, PROMPTS, Plan, PromptKind, VosProtocol
+from masklet.evaluation.report import Row, as_text, report
+from masklet.evaluation.run import run
 
 
 @click.command(help=__doc__)
 @click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
-@click.option("--image-set", help='Such as "2016/val"; all sequences by default.')
+@click.option("--dataset", type=click.Choice(list(DATASETS)), default="davis2016", show_default=True)
+@click.option("--split", help="[default: the dataset's usual one]")
 @click.option("--weights", default="pico", show_default=True)
 @click.option(
-    "--prompt", "prompts", multiple=True, type=click.Choice(KINDS), default=("mask", "box", "1-click", "3-click")
+    "--prompt", "prompts", multiple=True, type=click.Choice(PROMPTS), default=("mask", "box", "1-click", "3-click")
 )
 @click.option("--baselines/--no-baselines", default=True, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/follow"), show_default=True)
 def main(
-    root: Path, image_set: str | None, weights: str, prompts: tuple[PromptKind, ...], baselines: bool, out: Path
+    root: Path,
+    dataset: str,
+    split: str | None,
+    weights: str,
+    prompts: tuple[PromptKind, ...],
+    baselines: bool,
+    out: Path,
 ) -> None:
-    videos = davis_videos(root, image_set)
-    results: dict[str, VosResult] = {}
-    rivals: dict[str, Tracker] = {"copy": copy_first_mask, "flow": follow_flow} if baselines else {}
-    for name, tracker in rivals.items():
-        results[name] = evaluate_vos(tracker, videos)
-    network = load_network(weights)
-    for prompt in prompts:
-        results[prompt] = evaluate_vos(session_tracker(network), videos, prompt)
-    for name, result in results.items():
-        result.save(out, name)
-    print(compare(results))
-    print(json.dumps({name: {"jf": result.mean.mean, "fps": result.fps} for name, result in results.items()}))
+    plans: dict[str, Plan] = {
+        prompt: Plan(dataset, str(root), split, VosProtocol(prompt), "masklet", weights) for prompt in prompts
+    }
+    for name in BASELINES if baselines else ():
+        plans[name] = Plan(dataset, str(root), split, VosProtocol("mask"), name, weights)
+    means: dict[str, Row] = {}
+    for name, plan in plans.items():
+        found = report(plan, run(plan, out / name))
+        found.save(out / name)
+        means[name] = found.means
+    print(as_text([{"shown": name, **of_plan} for name, of_plan in means.items()]))
+    print(json.dumps({name: {"jf": of_plan["jf"], "fps": of_plan["fps"]} for name, of_plan in means.items()}))
 
 
 if __name__ == "__main__":

@@ -114,6 +114,41 @@ def test_rle_with_listed_counts_decodes_column_by_column():
     assert masks.decode_rle({"size": [2, 2], "counts": [1, 2, 1]}).tolist() == [[False, True], [True, False]]
 
 
+def test_plain_run_lengths_and_coco_ones_are_the_same_mask():
+    mask = blob((37, 53), 3, 30, 0, 20)
+    mask[4, 7] = False
+    rle = masks.encode_rle(mask)
+    assert sum(masks.run_lengths(rle)) == mask.size
+    assert masks.encode_runs(np.array(masks.run_lengths(rle)), (37, 53)) == rle
+
+
+def test_shares_areas_and_union_of_run_lengths_are_those_of_the_masks():
+    layers = [blob((10, 10), 0, 4, 0, 10), blob((10, 10), 2, 10, 0, 10), np.zeros((10, 10), bool)]
+    rles = [masks.encode_rle(layer) for layer in layers]
+    assert masks.overlap_shares(rles, rles).tolist() == [[1, 0.5, 0], [0.25, 1, 0], [0, 0, 0]]
+    assert masks.overlap_shares([], rles).shape == (0, 3)
+    assert masks.rle_areas(rles).tolist() == [40, 80, 0]
+    assert masks.rle_areas([]).tolist() == []
+    assert np.array_equal(masks.decode_rle(masks.rle_union(rles[:2])), layers[0] | layers[1])
+
+
+def test_of_boxes_that_overlap_the_best_stays_and_of_equals_the_first():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 7], [20, 20, 30, 30], [20, 20, 30, 30]])
+    scores = np.array([0.5, 0.9, 0.8, 0.7, 0.7])
+    assert masks.suppress_boxes(boxes, scores, max_iou=0.75).tolist() == [1, 3]
+    assert masks.suppress_boxes(boxes, scores, max_iou=0.85).tolist() == [1, 2, 3]
+
+
+def test_a_box_that_would_be_suppressed_by_a_suppressed_one_stays():
+    boxes = np.array([[0, 0, 10, 10], [0, 4, 10, 14], [0, 8, 10, 18]])
+    assert masks.suppress_boxes(boxes, np.array([3, 2, 1]), max_iou=0.4).tolist() == [0, 2]
+
+
+def test_boxes_without_area_suppress_nothing():
+    assert masks.suppress_boxes(np.zeros((2, 4), int), np.ones(2), max_iou=0.5).tolist() == [0, 1]
+    assert masks.suppress_boxes(np.zeros((0, 4), int), np.ones(0), max_iou=0.5).tolist() == []
+
+
 @pytest.mark.parametrize(
     ("rle", "message"),
     [

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -118,3 +120,56 @@ def test_scores_refuse_logits_and_other_sizes():
         iou(EMPTY, EMPTY.astype(np.uint8))
     with pytest.raises(ValueError, match="resize"):
         boundary_f(EMPTY, np.zeros((3, 3), bool))
+
+
+def plain_j_and_f(truth: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+    """Both definitions on whole pictures: every pixel's distance to either contour is computed."""
+
+    def contour(mask: np.ndarray) -> np.ndarray:
+        grown = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+        return (mask != grown[:-1, 1:]) | (mask != grown[1:, :-1]) | (mask != grown[1:, 1:])
+
+    def share_near(a: np.ndarray, b: np.ndarray) -> float:
+        far = cv2.distanceTransform((~b).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return float((far[a] <= math.ceil(0.008 * math.hypot(*truth.shape))).mean()) if a.any() and b.any() else 0.0
+
+    a, b = contour(truth), contour(prediction)
+    recall, precision = share_near(a, b), share_near(b, a)
+    f = 2 * precision * recall / (precision + recall) if precision + recall else float(not a.any() and not b.any())
+    union = (truth | prediction).sum()
+    return (truth & prediction).sum() / union if union else 1.0, f
+
+
+def star(x: int, y: int, radius: float) -> np.ndarray:
+    y_hw, x_hw = np.mgrid[:480, :854]
+    dy, dx = y_hw - y, x_hw - x
+    return np.hypot(dy, dx) < radius * (1 + 0.2 * np.sin(9 * np.arctan2(dy, dx)))
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction"),
+    [
+        (star(400, 240, 90), star(406, 244, 93)),
+        (star(20, 460, 90), star(25, 470, 80)),
+        (star(840, 10, 120), star(845, 3, 130)),
+        (star(400, 240, 1), star(404, 247, 1)),
+        (star(60, 60, 30), star(800, 430, 30)),
+        (star(400, 240, 90), star(400, 240, 0)),
+    ],
+)
+def test_scores_agree_with_the_definition_on_whole_pictures(truth: np.ndarray, prediction: np.ndarray):
+    assert j_and_f(truth, prediction) == pytest.approx(plain_j_and_f(truth, prediction), abs=1e-6)
+
+
+def test_scoring_takes_less_than_half_the_time_of_the_definition_on_whole_pictures():
+    truth, prediction = star(400, 240, 90), star(406, 244, 93)
+
+    def best_seconds(score) -> float:
+        def once() -> float:
+            begin = time.process_time()
+            score(truth, prediction)
+            return time.process_time() - begin
+
+        return min(once() for _ in range(5))
+
+    assert best_seconds(j_and_f) < best_seconds(plain_j_and_f) / 2

@@ -6,6 +6,7 @@ numpy arrays (h, w), `masks_ohw` with one layer per object. `video_hw` is (heigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import cv2
@@ -118,6 +119,60 @@ def encode_rle(mask: np.ndarray) -> Rle:
     counts = cast(bytes, coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"])
     height, width = mask.shape
     return Rle(size=[height, width], counts=counts.decode("ascii"))
+
+
+def encode_runs(runs: np.ndarray, video_hw: tuple[int, int]) -> Rle:
+    """COCO run lengths from plain ones: pixels outside and inside by turns, column by column, first those outside."""
+    height, width = video_hw
+    listed = {"size": [height, width], "counts": runs.tolist()}
+    counts = cast(Any, coco).frPyObjects(listed, height, width)["counts"]
+    return Rle(size=[height, width], counts=counts.decode("ascii"))
+
+
+def run_lengths(rle: Rle) -> list[int]:
+    """The plain run lengths of COCO's: the reverse of `encode_runs`."""
+    return _parse_counts(rle["counts"]).tolist()
+
+
+def overlap_shares(rles: Sequence[Rle], others: Sequence[Rle]) -> np.ndarray:
+    """(n, m) float64: the part of each mask's area that lies in each other one; 0 for empty masks."""
+    if not rles or not others:
+        return np.zeros((len(rles), len(others)))
+    shares = cast(Any, coco).iou(list(rles), list(others), [True] * len(others))
+    return np.nan_to_num(np.asarray(shares, dtype=np.float64))
+
+
+def rle_areas(rles: Sequence[Rle]) -> np.ndarray:
+    """(n,) int64 pixels of each mask."""
+    return np.asarray(cast(Any, coco).area(list(rles)), dtype=np.int64).reshape(len(rles))
+
+
+def rle_union(rles: Sequence[Rle]) -> Rle:
+    """All pixels of at least one of the masks, of which there must be one."""
+    union = cast(Any, coco).merge(list(rles))
+    return Rle(size=list(rles[0]["size"]), counts=union["counts"].decode("ascii"))
+
+
+def suppress_boxes(boxes_px_xyxy: np.ndarray, scores: np.ndarray, max_iou: float) -> np.ndarray:
+    """Indices of the boxes (n, 4) that stay, best score (n,) first: those with no better one of a higher IoU.
+
+    Non-maximum suppression in float32; of equal scores the earlier box wins.
+    """
+    boxes = boxes_px_xyxy.astype(np.float32).reshape(-1, 4)
+    x0, y0, x1, y1 = boxes.T
+    box_areas = (x1 - x0) * (y1 - y0)
+    left = np.argsort(-scores, kind="stable")
+    stays: list[int] = []
+    while left.size:
+        best, left = left[0], left[1:]
+        stays.append(int(best))
+        widths = np.minimum(x1[best], x1[left]) - np.maximum(x0[best], x0[left])
+        heights = np.minimum(y1[best], y1[left]) - np.maximum(y0[best], y0[left])
+        shared = widths.clip(min=0) * heights.clip(min=0)
+        either = box_areas[best] + box_areas[left] - shared
+        iou = np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
+        left = left[iou.astype(np.float64) <= max_iou]
+    return np.array(stays, dtype=np.int64)
 
 
 def decode_rle(rle: Any, max_pixels: int = MAX_RLE_PIXELS) -> np.ndarray:

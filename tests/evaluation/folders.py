@@ -1,4 +1,4 @@
-"""Tiny DAVIS folders: textured squares that slide over a textured background."""
+"""Tiny annotated videos in the published layouts: textured squares that slide over a textured background."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 VIDEO_HW = (48, 64)
 PALETTE = [level for level in range(256) for _ in range(3)]
+Masks = dict[int, np.ndarray]
 
 
 def square(x: int, y: int, side: int = 16) -> np.ndarray:
@@ -24,22 +25,38 @@ def texture(seed: int, size_hw: tuple[int, int]) -> np.ndarray:
     return cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def sliding_squares(speed: int, frames: int = 5) -> list[dict[int, np.ndarray]]:
+def sliding_squares(speed: int, frames: int = 5) -> list[Masks]:
     """Object 1 slides right from the left, object 2 stands still and is seen from frame 2 on."""
     masks = [{1: square(4 + speed * t, 4)} for t in range(frames)]
     return [found | ({2: square(40, 28)} if t >= 2 else {}) for t, found in enumerate(masks)]
 
 
-def write_sequence(
-    root: Path, name: str, masks: list[dict[int, np.ndarray]], *, binary: bool = False, every: int = 1
-) -> None:
-    pictures, annotations = root / "JPEGImages/480p" / name, root / "Annotations/480p" / name
-    pictures.mkdir(parents=True)
-    annotations.mkdir(parents=True)
+def write_sequence(root: Path, name: str, masks: list[Masks], *, binary: bool = False, every: int = 1) -> None:
+    """As in DAVIS."""
+    write_pictures(root / "JPEGImages/480p" / name, masks)
+    write_annotations(root / "Annotations/480p" / name, masks, binary=binary, every=every)
+
+
+def write_pictures(folder: Path, masks: list[Masks]) -> None:
+    folder.mkdir(parents=True)
     for t, found in enumerate(masks):
-        Image.fromarray(_paint(found)).save(pictures / f"{t:05d}.jpg", quality=95)
-        if t % every == 0:
-            _annotation(found, binary).save(annotations / f"{t:05d}.png")
+        Image.fromarray(_paint(found)).save(folder / f"{t:05d}.jpg", quality=95)
+
+
+def write_annotations(folder: Path, masks: list[Masks], *, binary: bool = False, every: int = 1) -> None:
+    """One PNG with object numbers per frame."""
+    folder.mkdir(parents=True)
+    for t in range(0, len(masks), every):
+        _annotation(masks[t], binary).save(folder / f"{t:05d}.png")
+
+
+def write_object_folders(folder: Path, masks: list[Masks], *, every: int = 4) -> None:
+    """As in SA-V: one folder per object."""
+    for obj in sorted({obj for found in masks for obj in found}):
+        (folder / f"{obj:03d}").mkdir(parents=True)
+        for t in range(0, len(masks), every):
+            mask = masks[t].get(obj, np.zeros(VIDEO_HW, dtype=bool))
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{obj:03d}" / f"{t:05d}.png")
 
 
 def write_image_set(root: Path, name: str, lines: list[str]) -> None:
@@ -51,7 +68,8 @@ def write_image_set(root: Path, name: str, lines: list[str]) -> None:
 def _paint(masks: Mapping[int, np.ndarray]) -> np.ndarray:
     picture = texture(0, VIDEO_HW)
     for obj, mask in masks.items():
-        picture[mask] = texture(obj, (16, 16)).reshape(-1, 3)
+        side = int(mask.any(axis=0).sum())
+        picture[mask] = texture(obj, (16, 16))[:side, :side].reshape(-1, 3)
     return picture
 
 

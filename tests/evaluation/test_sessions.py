@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from masklet.evaluation.davis import davis_videos
-from masklet.evaluation.sessions import session_tracker
-from masklet.evaluation.user import FirstView, SimulatedUser
-from masklet.evaluation.vos import evaluate_vos
+from masklet.evaluation.sessions import SessionRunner
 from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.prompts import Box, Mask, Points
+from masklet.video.read import ArrayFrames
 
-from .folders import VIDEO_HW, sliding_squares, square, write_sequence
+from .folders import VIDEO_HW, _paint, sliding_squares, square
 
 SMALL = NetworkConfig(
     name="small-for-tests",
@@ -22,38 +22,45 @@ SMALL = NetworkConfig(
     decoder_feedforward=64,
     memory=MemoryConfig(channels=16, slots=4, pointers=4, layers=1, feedforward=64),
 )
+FRAMES = ArrayFrames([_paint(masks) for masks in sliding_squares(2)])
 
 
 @pytest.fixture(scope="module")
-def network() -> SegmentationNetwork:
+def runner() -> SessionRunner:
     torch.manual_seed(0)
-    return SegmentationNetwork(SMALL).eval()
+    return SessionRunner(SegmentationNetwork(SMALL).eval())
 
 
-@pytest.fixture
-def videos(tmp_path):
-    write_sequence(tmp_path, "slide", sliding_squares(2))
-    return davis_videos(tmp_path)
-
-
-@pytest.mark.parametrize("prompt", ["mask", "box", "3-click"])
-def test_sessions_are_scored_on_every_kind_of_prompt(network, videos, prompt):
-    result = evaluate_vos(session_tracker(network), videos, prompt, progress=False)
-    assert [(score.obj, score.frames) for score in result.scores] == [(1, 3), (2, 1)]
-    assert result.tracked_frames == 5
-
-
-def test_a_shown_mask_is_the_result_on_its_frame(network, videos):
-    user = SimulatedUser("mask", {1: FirstView(0, square(4, 4))})
-    first_frame, masks = next(iter(session_tracker(network)(videos[0].frames(), user)))
-    assert first_frame == 0
-    assert masks[1].shape == VIDEO_HW
+def test_a_shown_mask_is_the_result_on_its_frame(runner):
+    with runner.open(FRAMES, overlap=False) as run:
+        answer = run.prompt(0, 1, Mask(square(4, 4)))
+        frame, masks = next(iter(run.follow(0)))
+    assert frame == 0
+    assert np.array_equal(masks[1], answer)
     assert (masks[1] & square(4, 4)).sum() > 0.7 * (masks[1] | square(4, 4)).sum()
 
 
-def test_objects_do_not_overlap_unless_asked(network, videos):
-    user = SimulatedUser("mask", {1: FirstView(0, square(4, 4)), 2: FirstView(0, square(4, 4))})
-    apart = next(iter(session_tracker(network)(videos[0].frames(), user)))[1]
-    assert not (apart[1] & apart[2]).any()
-    together = next(iter(session_tracker(network, non_overlap=False)(videos[0].frames(), user)))[1]
-    assert (together[1] & together[2]).any()
+def test_the_end_is_not_followed(runner):
+    with runner.open(FRAMES, overlap=False) as run:
+        run.prompt(1, 1, Mask(square(4, 4)))
+        assert [frame for frame, _ in run.follow(1, 3)] == [1, 2]
+        assert [frame for frame, _ in run.follow(3)] == [3, 4]
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_objects_overlap_only_if_they_may(runner, overlap):
+    with runner.open(FRAMES, overlap=overlap) as run:
+        for obj in (1, 2):
+            run.prompt(0, obj, Mask(square(4, 4)))
+        masks = dict(run.follow(0, 1))[0]
+    assert (masks[1] & masks[2]).any() == overlap
+
+
+def test_clicks_on_a_picture_add_up_and_objects_start_anew(runner):
+    begin = runner.picture(FRAMES[0])
+    answer = begin()
+    first = answer(Points((12, 12)))
+    second = answer(Points((40, 30), [0]))
+    assert first.shape == second.shape == VIDEO_HW
+    assert np.array_equal(begin()(Points((12, 12))), first)
+    assert begin()(Box(4, 4, 20, 20)).shape == VIDEO_HW

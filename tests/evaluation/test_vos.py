@@ -1,124 +1,123 @@
 from __future__ import annotations
 
-import csv
-import json
-
 import numpy as np
 import pytest
 
-from masklet.evaluation.baselines import copy_first_mask
-from masklet.evaluation.davis import davis_videos
-from masklet.evaluation.vos import compare, evaluate_vos
-from masklet.metrics import JF, iou, j_and_f
+from masklet.evaluation.baselines import MOVERS, CarriedRunner
+from masklet.evaluation.datasets import DATASETS
+from masklet.evaluation.folders import annotated_videos, read_annotation
+from masklet.evaluation.plan import Plan, VosProtocol
+from masklet.evaluation.vos import measure
+from masklet.metrics import j_and_f
+from masklet.prompts import Mask
 
-from .folders import VIDEO_HW, sliding_squares, square, write_sequence
+from .fakes import Scripted, ScriptedRun, oracle
+from .folders import VIDEO_HW, Masks, sliding_squares, square, write_annotations, write_object_folders, write_pictures
 
-SPEED = 3
-TRUTH = sliding_squares(SPEED)
-
-
-@pytest.fixture
-def videos(tmp_path):
-    write_sequence(tmp_path, "slide", TRUTH)
-    return davis_videos(tmp_path)
+TRUTH = sliding_squares(3)
 
 
-def oracle(frames, user):
-    """Knows everything."""
-    user.prompt(lambda frame, obj, prompt: TRUTH[frame][obj])
-    yield from enumerate(TRUTH)
+class HalfRun(ScriptedRun):
+    """Gives every other frame."""
+
+    def follow(self, start, end=None):
+        return ((frame, masks) for frame, masks in super().follow(start, end) if frame % 2 == 0)
 
 
-def evaluate(tracker, videos, **options):
-    return evaluate_vos(tracker, videos, progress=False, **options)
+COPY = CarriedRunner(lambda picture: pytest.fail("masks need no image model"), MOVERS["nearest"])
+EMPTY = np.zeros(VIDEO_HW, dtype=bool)
 
 
-def test_a_perfect_tracker_scores_one(videos):
-    result = evaluate(oracle, videos, prompt="3-click")
-    assert result.mean == JF(1.0, 1.0)
-    assert result.tracked_frames == 5
-    assert result.fps > 0
+def measured(root, runner, dataset="folder", masks=TRUTH, **protocol):
+    """The sequence's scores, by object."""
+    plan = Plan(dataset, str(root), None, VosProtocol(**protocol))
+    layout = DATASETS[dataset]
+    write_pictures(root / layout.pictures / "clip", masks)
+    write = write_object_folders if layout.overlaps else write_annotations
+    write(root / layout.annotations / "clip", masks, every=1)
+    if layout.lists and dataset != "folder":
+        (root / layout.lists[0].format(split=layout.default_split)).write_text("clip\n")
+    (video,) = annotated_videos(layout, root)
+    found = measure(video, runner, plan, root / "out")
+    return {record["object"]: record for record in found["objects"]}, found
 
 
-def test_scores_are_means_without_the_first_and_the_last_frame(videos):
-    first, second = evaluate(copy_first_mask, videos).scores
-    inner = [j_and_f(TRUTH[t][1], square(4, 4)) for t in (1, 2, 3)]
-    assert (first.video, first.obj, first.frames) == ("slide", 1, 3)
-    assert first.j == pytest.approx(np.mean([score.j for score in inner]))
-    assert first.f == pytest.approx(np.mean([score.f for score in inner]))
-    assert (second.obj, second.frames, second.j) == (2, 1, 1.0)
+def test_a_perfect_runner_scores_one(tmp_path):
+    objects, found = measured(tmp_path, oracle(TRUTH))
+    assert [objects[obj]["j"] + objects[obj]["f"] for obj in (1, 2)] == [[1.0] * 6, [1.0] * 2]
+    assert found["tracked_frames"] == 5
 
 
-def test_only_the_first_and_last_frame_being_wrong_costs_nothing(videos):
-    def wrong_at_the_ends(frames, user):
-        return ((t, {} if t in (0, 4) else masks) for t, masks in enumerate(TRUTH))
-
-    assert evaluate(wrong_at_the_ends, videos).mean.j == 1.0
-
-
-def test_an_object_that_a_tracker_does_not_give_counts_as_empty(videos):
-    def gives_only_the_first(frames, user):
-        return ((t, {1: masks[1]}) for t, masks in enumerate(TRUTH))
-
-    first, second = evaluate(gives_only_the_first, videos).scores
-    assert (first.jf, second.jf) == (1.0, 0.0)
+def test_scores_are_those_of_the_frames_that_count(tmp_path):
+    objects, _ = measured(tmp_path, COPY)
+    scores = [j_and_f(TRUTH[t][1], square(4, 4)) for t in (1, 2, 3)]
+    assert objects[1]["frames"] == [1, 2, 3]
+    assert objects[1]["j"] == [score.j for score in scores]
+    assert objects[1]["f"] == [score.f for score in scores]
 
 
-def test_frames_without_annotation_do_not_count(tmp_path):
-    write_sequence(tmp_path, "sparse", TRUTH, every=2)
-    (first,) = evaluate(copy_first_mask, davis_videos(tmp_path)).scores
-    assert first.frames == 1
-    assert first.j == pytest.approx(iou(TRUTH[2][1], square(4, 4)))
+def test_an_object_that_appears_later_is_shown_when_the_run_comes_there(tmp_path):
+    runner = oracle(TRUTH)
+    measured(tmp_path, runner)
+    (run,) = runner.runs
+    assert [(frame, obj) for frame, obj, _ in run.prompts] == [(0, 1), (2, 2)]
+    assert all(isinstance(prompt, Mask) for _, _, prompt in run.prompts)
+    assert run.followed == [(0, 2), (2, 5)]
+    assert run.was_closed
 
 
-def test_the_mean_is_over_objects_of_all_videos(tmp_path):
-    still = [{1: square(20, 20)}] * 4
-    write_sequence(tmp_path, "slide", [{1: masks[1]} for masks in TRUTH])
-    write_sequence(tmp_path, "still", still, binary=True)
-    result = evaluate(copy_first_mask, davis_videos(tmp_path))
-    slide, still_score = result.scores
-    assert still_score.jf == 1.0
-    assert result.mean.mean == pytest.approx((slide.jf + 1) / 2)
+def test_an_object_that_is_not_given_counts_as_empty(tmp_path):
+    objects, _ = measured(tmp_path, Scripted(TRUTH, lambda frame, prompts: {1: TRUTH[frame][1]}))
+    assert (objects[1]["j"], objects[2]["j"]) == ([1.0] * 3, [0.0])
 
 
-def test_leaving_out_a_frame_is_an_error(videos):
-    with pytest.raises(ValueError, match=r"left out frames \[2, 3\] of slide"):
-        evaluate(lambda frames, user: list(enumerate(TRUTH))[:2], videos)
+def test_predictions_are_palette_pictures_of_every_frame(tmp_path):
+    measured(tmp_path, oracle(TRUTH))
+    files = sorted((tmp_path / "out/predictions/clip").iterdir())
+    assert [file.name for file in files] == [f"{t:05d}.png" for t in range(5)]
+    assert np.array_equal(read_annotation(files[3]), TRUTH[3][1] + 2 * TRUTH[3][2].astype(np.uint8))
 
 
-def test_masks_of_another_size_are_an_error(videos):
-    def halves(frames, user):
-        return ((t, {1: np.zeros((VIDEO_HW[0] // 2, VIDEO_HW[1] // 2), bool)}) for t in range(5))
+def test_predictions_that_overlap_have_a_folder_for_each_object(tmp_path):
+    masks: list[Masks] = [{0: square(4, 4), 12: square(8, 4)}] * 4
+    objects, _ = measured(tmp_path, oracle(masks), "sa-v", masks)
+    folder = tmp_path / "out/predictions/clip"
+    assert sorted(entry.name for entry in folder.iterdir()) == ["000", "012"]
+    assert np.array_equal(read_annotation(folder / "012/00003.png"), square(8, 4))
+    assert sorted(objects) == [0, 12]
 
+
+def test_the_sa_v_rule_counts_from_the_first_sight_of_truth_or_prediction(tmp_path):
+    """Frames 1 and 2 show nothing: they do not count while nothing is predicted either; later absence counts."""
+    masks: list[Masks] = [{0: mask} for mask in (square(4, 4), EMPTY, EMPTY, square(4, 4), EMPTY, square(4, 4))]
+    objects, _ = measured(tmp_path / "right", oracle(masks), "sa-v", masks)
+    assert objects[0]["frames"] == [3, 4]
+    early = Scripted(masks, lambda frame, prompts: {0: square(4, 4)})
+    objects, _ = measured(tmp_path / "early", early, "sa-v", masks)
+    assert (objects[0]["frames"], objects[0]["j"]) == ([1, 2, 3, 4], [0.0, 0.0, 1.0, 0.0])
+
+
+def test_the_davis_rule_scores_agreed_absence_as_one(tmp_path):
+    masks: list[Masks] = [{1: mask} for mask in (square(4, 4), EMPTY, EMPTY, square(4, 4))]
+    objects, _ = measured(tmp_path, oracle(masks), masks=masks)
+    assert (objects[1]["frames"], objects[1]["j"]) == ([1, 2], [1.0, 1.0])
+
+
+def test_the_worst_frame_of_each_object_is_drawn(tmp_path):
+    _, found = measured(tmp_path, COPY)
+    cases = {record["object"]: record["case"] for record in found["objects"]}
+    assert all((tmp_path / "out/cases" / case).is_file() for case in cases.values())
+    assert len(set(cases.values())) == 2
+
+
+def test_leaving_out_a_frame_is_an_error(tmp_path):
+    runner = oracle(TRUTH)
+    runner.open = lambda frames, *, overlap: HalfRun(runner, len(frames))  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"left out frames \[1, 3\] of clip"):
+        measured(tmp_path, runner)
+
+
+def test_masks_of_another_size_are_an_error(tmp_path):
+    halves = Scripted(TRUTH, lambda frame, prompts: {1: np.zeros((VIDEO_HW[0] // 2, VIDEO_HW[1] // 2), bool)})
     with pytest.raises(ValueError, match="resize"):
-        evaluate(halves, videos)
-
-
-def test_videos_too_short_to_be_scored_are_an_error(tmp_path):
-    write_sequence(tmp_path, "short", TRUTH[:2])
-    with pytest.raises(ValueError, match="at least three"):
-        evaluate(copy_first_mask, davis_videos(tmp_path))
-
-
-def test_results_are_saved_as_csv_and_json(videos, tmp_path):
-    result = evaluate(copy_first_mask, videos)
-    table, summary = result.save(tmp_path / "out", "copy")
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["video"], row["obj"]) for row in rows] == [("slide", "1"), ("slide", "2")]
-    assert float(rows[0]["j"]) == result.scores[0].j
-    written = json.loads(summary.read_text())
-    assert written["jf"] == result.mean.mean
-    assert written["prompt"] == "mask"
-    assert len(written["objects"]) == 2
-
-
-def test_tables_show_every_object_and_the_mean(videos):
-    copied, perfect = evaluate(copy_first_mask, videos), evaluate(oracle, videos)
-    lines = copied.table().splitlines()
-    assert lines[0].split() == ["object", "J&F", "J", "F"]
-    assert lines[1].split()[:2] == ["slide", "1"]
-    assert lines[-1].split()[-3:] == [f"{score:.3f}" for score in (copied.mean.mean, *copied.mean)]
-    beside = compare({"copy": copied, "oracle": perfect}).splitlines()
-    assert beside[0].split() == ["J&F", "copy", "oracle"]
-    assert beside[-1].split()[-2:] == [f"{copied.mean.mean:.3f}", "1.000"]
+        measured(tmp_path, halves)

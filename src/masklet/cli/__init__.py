@@ -1,4 +1,4 @@
-"""The command line: ``masklet segment``, ``track``, ``convert``, ``sav``, ``models`` and ``demo``.
+"""The command line: ``masklet segment``, ``track``, ``everything``, ``evaluate``, ``models`` and ``demo``.
 
 Commands are imported when they are named, and heavy libraries when a command runs, so that ``masklet --help`` is quick.
 """
@@ -14,7 +14,7 @@ from masklet import __version__
 
 __all__ = ["main"]
 
-COMMANDS = ("segment", "track", "convert", "sav", "models", "demo")
+COMMANDS = ("segment", "track", "everything", "evaluate", "train", "convert", "sav", "models", "demo")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
 

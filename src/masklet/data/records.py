@@ -159,7 +159,7 @@ def check_name(name: str) -> str:
     """The name itself. Raises RecordError unless it is fit to be a file's on any system."""
     is_plain = isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable()
     if not is_plain or name.strip(". ") == "" or any(sign in name for sign in '/\\:*?"<>|'):
-        raise RecordError(f"expected a name that can be a file's, got {str(name)[:80]!r}; rename the video")
+        raise RecordError(f"expected a name that can be a file's, got {str(name)[:80]!r}; rename it")
     return name
 
 

@@ -1,68 +1,136 @@
-"""Trackers without a network, the floor that any network has to beat. They take masks and boxes on any frame."""
+"""Baselines: an image model on the prompted frames, whose masks are carried to the frames between them.
+
+With masks as prompts they need no network, and are the floor that any network has to beat.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
 
-from masklet.evaluation.user import ObjectMasks, SimulatedUser
-from masklet.prompts import Box, Mask, Prompt
+from masklet.evaluation.runners import Runner, VideoRun
+from masklet.evaluation.truth import ObjectMasks
+from masklet.evaluation.user import Answer
+from masklet.prompts import Mask, Points, Prompt
 from masklet.video.read import FrameSource
 
+Move = Callable[[np.ndarray], np.ndarray]
+"""A mask on one frame -> the mask on another."""
 
-def copy_first_mask(frames: FrameSource, user: SimulatedUser) -> Iterator[tuple[int, ObjectMasks]]:
-    """Leaves every object where it was first shown."""
-    return _carry_along(frames, user, lambda _before, _now: lambda mask: mask)
+Mover = Callable[[FrameSource], Callable[[int, int], Move]]
+"""Frames -> a function that gives the move from a frame to one next to it."""
 
 
-def follow_flow(frames: FrameSource, user: SimulatedUser) -> Iterator[tuple[int, ObjectMasks]]:
-    """Moves each mask from frame to frame along the DIS optical flow (Kroeger et al., ECCV 2016)."""
+def stay(frames: FrameSource) -> Callable[[int, int], Move]:
+    """Leaves every object where it is."""
+    return lambda _start, _end: lambda mask: mask
+
+
+def flow(frames: FrameSource) -> Callable[[int, int], Move]:
+    """Moves masks along the DIS optical flow (Kroeger et al., ECCV 2016)."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = lru_cache(maxsize=2)(lambda frame: cv2.cvtColor(frames[frame], cv2.COLOR_RGB2GRAY))
 
-    def mover(before: np.ndarray, now: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        grey_now, grey_before = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (now, before))
+    @lru_cache(maxsize=1)
+    def move_between(start: int, end: int) -> Move:
         no_guess: Any = None  # OpenCV's type stubs demand an array
-        flow_hw2 = dis.calc(grey_now, grey_before, no_guess)
-        y_hw, x_hw = np.mgrid[: now.shape[0], : now.shape[1]].astype(np.float32)
+        flow_hw2 = dis.calc(grey(end), grey(start), no_guess)
+        y_hw, x_hw = np.mgrid[: frames.video_hw[0], : frames.video_hw[1]].astype(np.float32)
         source_x, source_y = x_hw + flow_hw2[..., 0], y_hw + flow_hw2[..., 1]
         return lambda mask: cv2.remap(mask.astype(np.float32), source_x, source_y, cv2.INTER_LINEAR) > 0.5
 
-    return _carry_along(frames, user, mover)
+    return move_between
 
 
-def _carry_along(
-    frames: FrameSource,
-    user: SimulatedUser,
-    mover: Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]],
-) -> Iterator[tuple[int, ObjectMasks]]:
-    """Yields each frame's masks; `mover(before, now)` gives the function that takes a mask one frame on."""
-    shown: dict[int, ObjectMasks] = {}
+Pictures = Callable[[np.ndarray], Callable[[], Answer]]
+"""A picture -> a function that begins with one object of it."""
 
-    def answer(frame: int, obj: int, prompt: Prompt) -> np.ndarray:
-        mask = _as_mask(prompt, frames.video_hw)
-        shown.setdefault(frame, {})[obj] = mask
+MOVERS: dict[str, Mover] = {"nearest": stay, "flow": flow}
+
+
+class CarriedRunner(Runner):
+    """Segments prompted frames with `pictures`, and gives the others what `mover` brings from the nearest of them."""
+
+    def __init__(self, pictures: Pictures, mover: Mover) -> None:
+        self._pictures = pictures
+        self._mover = mover
+
+    def open(self, frames: FrameSource, *, overlap: bool) -> CarriedRun:
+        return CarriedRun(frames, self._pictures, self._mover(frames), overlap=overlap)
+
+    def picture(self, picture: np.ndarray) -> Callable[[], Answer]:
+        return self._pictures(picture)
+
+
+class CarriedRun(VideoRun):
+    """Masks of prompted frames, and what was carried from them."""
+
+    corrects = False
+
+    def __init__(
+        self,
+        frames: FrameSource,
+        pictures: Pictures,
+        move_between: Callable[[int, int], Move],
+        *,
+        overlap: bool,
+    ) -> None:
+        self._frames = frames
+        self._pictures = pictures
+        self._move_between = move_between
+        self._overlap = overlap
+        self._answers: dict[tuple[int, int], Answer] = {}
+        self._shown: dict[int, dict[int, np.ndarray]] = {}
+        self._carried: dict[int, dict[int, np.ndarray]] = {}
+
+    def prompt(self, frame: int, obj: int, prompt: Prompt) -> np.ndarray:
+        mask = prompt.array if isinstance(prompt, Mask) else self._segmented(frame, obj, prompt)
+        self._shown.setdefault(obj, {})[frame] = mask
+        self._carried.pop(obj, None)
         return mask
 
-    user.prompt(answer)
-    masks: ObjectMasks = {}
-    before = frames[0]
-    for frame, now in enumerate(frames):
-        if masks:
-            move = mover(before, now)
-            masks = {obj: move(mask) for obj, mask in masks.items()}
-        masks = masks | shown.get(frame, {})
-        yield frame, masks
-        before = now
+    def follow(self, start: int, end: int | None = None) -> Iterator[tuple[int, ObjectMasks]]:
+        for frame in range(start, len(self._frames) if end is None else end):
+            masks = {obj: self._mask(obj, frame) for obj in self._shown}
+            yield frame, masks if self._overlap else without_shared_pixels(masks)
 
+    def _segmented(self, frame: int, obj: int, prompt: Prompt) -> np.ndarray:
+        key = frame, obj
+        if key not in self._answers:
+            if isinstance(prompt, Points) and not prompt.has_positive:
+                return np.zeros(self._frames.video_hw, dtype=bool)
+            self._answers[key] = self._pictures(self._frames[frame])()
+        return self._answers[key](prompt)
 
-def _as_mask(prompt: Prompt, video_hw: tuple[int, int]) -> np.ndarray:
-    if isinstance(prompt, Mask):
-        return prompt.array
-    if isinstance(prompt, Box):
-        mask = np.zeros(video_hw, dtype=bool)
-        mask[round(prompt.y0) : round(prompt.y1), round(prompt.x0) : round(prompt.x1)] = True
+    def _mask(self, obj: int, frame: int) -> np.ndarray:
+        """Carried step by step from the prompted frame nearest in time, the earlier one of two."""
+        shown, carried = self._shown[obj], self._carried.setdefault(obj, {})
+        origin = min(shown, key=lambda prompted: (abs(prompted - frame), prompted))
+        step = 1 if frame > origin else -1
+        missing = [frame]
+        while missing[-1] != origin and missing[-1] not in carried:
+            missing.append(missing[-1] - step)
+        known = missing.pop()
+        mask = shown[known] if known == origin else _unpacked(carried[known], self._frames.video_hw)
+        for to in reversed(missing):
+            mask = self._move_between(to - step, to)(mask)
+            carried[to] = np.packbits(mask)
         return mask
-    raise ValueError("the baselines cannot segment from clicks; evaluate them with the prompt 'mask' or 'box'")
+
+
+def without_shared_pixels(masks: ObjectMasks) -> ObjectMasks:
+    """Leaves each pixel to the object with the lowest number."""
+    taken: np.ndarray | None = None
+    apart: ObjectMasks = {}
+    for obj in sorted(masks):
+        apart[obj] = masks[obj] if taken is None else masks[obj] & ~taken
+        taken = masks[obj] if taken is None else taken | masks[obj]
+    return apart
+
+
+def _unpacked(bits: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    return np.unpackbits(bits, count=hw[0] * hw[1]).reshape(hw).astype(bool)

@@ -1,0 +1,165 @@
+"""Whether automatic masks equal those of the published generator, and how long both take.
+
+Measured: for several settings, the number of masks on both sides, the lowest IoU between a mask and its counterpart,
+the largest differences of box (pixels), predicted IoU and stability, and seconds. The weights are seeded and the
+pictures drawn by tests/parity, so nothing is downloaded. With such weights few masks are good ones: the thresholds are
+low.
+
+Command: python benchmarks/everything_peer.py --points 4 --image-size 256
+Needs an environment in which PyPI sam2 1.1.0 is installed too. Time: a minute or two on two cores. The last line
+printed is JSON; exit status 1 if the masks are not the same.
+
+Small regions: the package hands their area to an extension that its wheel does not have. Here the function that it
+keeps for that purpose, ``postprocess_small_regions``, is called after it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from masklet import masks
+from masklet.checkpoints import from_published
+from masklet.model.config import MODELS
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.sessions.everything import MaskGenerator
+
+PARITY = Path(__file__).resolve().parents[1] / "tests" / "parity"
+CONFIG, PEER_CONFIG = "sam2.1_hiera_tiny", "configs/sam2.1/sam2.1_hiera_t.yaml"
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "crops": {"crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
+    "refined": {"use_m2m": True},
+    "single": {"multimask_output": False},
+    "threshold": {"mask_threshold": 1.5, "stability_score_offset": 0.5},
+    "regions": {"min_mask_region_area": 300},
+}
+Records = list[dict[str, Any]]
+
+
+def published_weights() -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in module("weights").state_dict(CONFIG).items()}
+
+
+def our_network(image_size: int) -> SegmentationNetwork:
+    network = SegmentationNetwork(replace(MODELS[CONFIG.replace("_hiera_", "-hiera-")], image_size=image_size))
+    network.load_state_dict(from_published(published_weights()))
+    return network
+
+
+def their_network(image_size: int) -> Any:
+    override = [f"++model.image_size={image_size}"]
+    network = import_module("sam2.build_sam").build_sam2(PEER_CONFIG, device="cpu", hydra_overrides_extra=override)
+    network.load_state_dict(published_weights())
+    return network
+
+
+def theirs(network: Any, picture: np.ndarray, settings: dict[str, Any]) -> Records:
+    kind = import_module("sam2.automatic_mask_generator").SAM2AutomaticMaskGenerator
+    min_area = settings.get("min_mask_region_area", 0)
+    generator = kind(network, output_mode="coco_rle", **{**settings, "min_mask_region_area": 0})
+    side = network.image_size
+    generator.predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
+    if min_area:
+        search = generator._generate_masks
+
+        def cleaned(image: np.ndarray) -> Any:
+            found = search(image)
+            found["boxes"], tensor = torch.from_numpy(found["boxes"]), found["boxes"]
+            limit = max(generator.box_nms_thresh, generator.crop_nms_thresh)
+            result = kind.postprocess_small_regions(found, min_area, limit)
+            result["boxes"] = result["boxes"].numpy() if len(tensor) else tensor
+            return result
+
+        generator._generate_masks = cleaned
+    return [record for record in generator.generate(picture) if record["area"]]
+
+
+def ours(network: SegmentationNetwork, picture: np.ndarray, settings: dict[str, Any]) -> Records:
+    return MaskGenerator(network, output_mode="coco_rle", **settings).records(picture)
+
+
+def compare(peer: Records, own: Records) -> dict[str, float]:
+    """Masks in their order; extra ones count as IoU 0."""
+    pairs = list(zip(peer, own, strict=False))
+    worst = {
+        name: max((difference(name, a, b) for a, b in pairs), default=0.0)
+        for name in ("bbox", "predicted_iou", "stability_score", "point_coords", "crop_box")
+    }
+    lowest = min((iou(a["segmentation"], b["segmentation"]) for a, b in pairs), default=1.0)
+    return {"theirs": len(peer), "ours": len(own), "lowest_iou": lowest if len(peer) == len(own) else 0.0, **worst}
+
+
+def difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> float:
+    return float(np.abs(np.subtract(a[name], b[name])).max())
+
+
+def iou(a: Any, b: Any) -> float:
+    first, second = masks.decode_rle(a), masks.decode_rle(b)
+    return float((first & second).sum() / (first | second).sum())
+
+
+def timed(run: Callable[..., Records], *arguments: Any) -> tuple[Records, float]:
+    begin = time.perf_counter()
+    return run(*arguments), time.perf_counter() - begin
+
+
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"parity_{name}", PARITY / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@click.command(help=__doc__)
+@click.option("--points", default=4, show_default=True, help="Points per side.")
+@click.option("--size", nargs=2, default=(360, 540), show_default=True, help="Height and width of the picture.")
+@click.option("--image-size", default=1024, show_default=True, help="Side of the square that the networks see.")
+@click.option("--iou-threshold", default=0.3, show_default=True)
+@click.option("--stability-threshold", default=0.5, show_default=True)
+@click.option("--box-nms", default=0.98, show_default=True, help="Masks of seeded weights are much alike.")
+@click.option("--case", "cases", multiple=True, type=click.Choice(list(CASES)), default=tuple(CASES))
+def main(
+    points: int,
+    size: tuple[int, int],
+    image_size: int,
+    iou_threshold: float,
+    stability_threshold: float,
+    box_nms: float,
+    cases: Sequence[str],
+) -> None:
+    picture = module("scenes").frame(3, 0, *size)
+    networks = their_network(image_size), our_network(image_size)
+    common = {
+        "points_per_side": points,
+        "pred_iou_thresh": iou_threshold,
+        "stability_score_thresh": stability_threshold,
+        "box_nms_thresh": box_nms,
+    }
+    report: dict[str, dict[str, float]] = {}
+    for case in cases:
+        settings = {**common, **CASES[case]}
+        peer, their_seconds = timed(theirs, networks[0], picture, settings)
+        own, our_seconds = timed(ours, networks[1], picture, settings)
+        report[case] = {**compare(peer, own), "their_seconds": their_seconds, "our_seconds": our_seconds}
+        print(case, {name: round(value, 6) for name, value in report[case].items()}, flush=True)
+    print(json.dumps(report))
+    sys.exit(0 if all(one["lowest_iou"] >= 0.999 and one["bbox"] <= 1 for one in report.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from masklet.cli.find import mask_settings, masklet_settings
+
+from .conftest import FRAMES, HEIGHT, WIDTH
+
+Run = Callable[..., Result]
+ALL = ("--iou-threshold", 0, "--stability-threshold", 0, "--box-nms", 1)
+
+
+@pytest.fixture
+def everything(masklet: Run, weights: Path) -> Run:
+    return lambda *arguments: masklet("everything", *arguments, *ALL, "--weights", weights)
+
+
+def frames_of(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["frames"]
+
+
+def test_masks_of_a_picture_are_written_from_the_largest_to_the_smallest(photo: Path, everything: Run, tmp_path: Path):
+    outs = ("--out", tmp_path / "masks.json", "--out", tmp_path / "overlay.png")
+    result = everything(photo, "--points-per-side", 2, *outs)
+    assert result.exit_code == 0, result.output
+    (frame,) = frames_of(tmp_path / "masks.json")
+    assert [entry["object"] for entry in frame["objects"]] == list(range(1, len(frame["objects"]) + 1))
+    assert f"{len(frame['objects'])} masks" in result.stderr
+    assert all(entry["predicted_iou"] is not None for entry in frame["objects"])
+    with Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.size == (WIDTH, HEIGHT)
+
+
+def test_masklets_of_a_video_are_written_frame_by_frame(clip: Path, everything: Run, tmp_path: Path):
+    video = ("--points-per-side", 2, "--crop-layers", 0, "--max-objects", 3, "--min-region-area", 0)
+    result = everything(clip, *video, "--discover-every", 0, "--out", tmp_path / "masks.json")
+    assert result.exit_code == 0, result.output
+    frames = frames_of(tmp_path / "masks.json")
+    assert [frame["frame"] for frame in frames] == list(range(FRAMES))
+    assert all(len(frame["objects"]) <= 3 for frame in frames)
+    assert f"{FRAMES} frames" in result.stderr
+
+
+def test_start_and_end_bound_the_frames(clip: Path, everything: Run, tmp_path: Path):
+    video = ("--points-per-side", 1, "--crop-layers", 0, "--max-objects", 1, "--discover-every", 0)
+    everything(clip, *video, "--start", 2, "--end", 3, "--out", tmp_path / "masks.json")
+    assert [frame["frame"] for frame in frames_of(tmp_path / "masks.json")] == [2, 3]
+
+
+@pytest.mark.parametrize("kind", ["photo", "clip"])
+def test_ctrl_c_leaves_what_is_finished(
+    kind: str, request: pytest.FixtureRequest, everything: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    @contextmanager
+    def pressed_at_once() -> Iterator[Event]:
+        asked = Event()
+        asked.set()
+        yield asked
+
+    monkeypatch.setattr("masklet.cli.find.stop_on_interrupt", pressed_at_once)
+    out = tmp_path / "masks.json"
+    few = ("--points-per-side", 2, "--points-per-batch", 1, "--crop-layers", 0)
+    result = everything(request.getfixturevalue(kind), *few, "--out", out)
+    assert result.exit_code == 130, result.output
+    assert "Stopped" in result.stderr
+    assert [frame["frame"] for frame in frames_of(out)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-objects", "4"], "--max-objects is for videos"),
+        (["--end", "4"], "--end is for videos"),
+        (["--points-per-side", "2", "--crop-layers", "3", "--points-downscale", "2"], "leave none in layer 3"),
+        (["--point-grids", "missing.json"], "there is no file missing.json"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments: list[str], message: str, photo: Path, masklet: Run, weights: Path):
+    result = masklet("everything", photo, *arguments, "--weights", weights)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_frames_that_a_video_does_not_have_are_named(clip: Path, everything: Run):
+    result = everything(clip, "--start", FRAMES)
+    assert result.exit_code == 2
+    assert f"the video has frames 0 to {FRAMES - 1}" in result.stderr
+
+
+def test_own_points_are_read_from_a_file(photo: Path, everything: Run, tmp_path: Path):
+    points = tmp_path / "points.json"
+    points.write_text("[[[0.25, 0.4], [0.8, 0.8]]]")
+    assert everything(photo, "--point-grids", points, "--out", tmp_path / "masks.json").exit_code == 0
+    points.write_text('{"x": 3}')
+    result = everything(photo, "--point-grids", points)
+    assert result.exit_code == 2
+    assert "must hold" in result.stderr
+
+
+def test_more_points_replace_the_grids_of_the_data_engine():
+    assert masklet_settings({}, {}).first.points_per_side is None
+    asked = masklet_settings({"points_per_side": 16, "pred_iou_thresh": 0.5}, {"max_objects": 4})
+    assert (asked.first.points_per_side, asked.first.crop_n_layers, asked.max_objects) == (16, 2, 4)
+    assert asked.discovery.points_per_side == 32
+    assert asked.first.pred_iou_thresh == asked.discovery.pred_iou_thresh == 0.5
+
+
+def test_the_smallest_region_counts_for_all_frames():
+    settings = masklet_settings({"min_mask_region_area": 50}, {})
+    areas = (settings.first.min_mask_region_area, settings.discovery.min_mask_region_area, settings.min_region_area)
+    assert areas == (50, 50, 50)
+
+
+def test_own_points_replace_points_per_side():
+    settings = mask_settings({"point_grids": (np.zeros((1, 2)),)})
+    assert settings.points_per_side is None
+    assert [len(grid) for grid in settings.grids] == [1]

@@ -76,8 +76,11 @@ def test_commands_and_their_options_exist(line: str):
     main = import_module("masklet.cli").main
     if words[0].startswith("-"):
         return
-    command = main.get_command(click.Context(main), words[0])
-    assert command, f"there is no command masklet {words[0]}"
+    command = main
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        command = command.get_command(click.Context(command), name)
+        assert command, f"there is no command {name} in: {line}"
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     options = {word.partition("=")[0] for word in words if word.startswith("--")} - {"--help"}
     assert options <= known

@@ -13,13 +13,15 @@ from pathlib import Path
 
 from masklet.data.synthetic import SyntheticClips
 from masklet.model.config import PICO
+from masklet.training.augment import Resized
 from masklet.training.batches import ClipPool, Source
-from masklet.training.initial import start_pico
+from masklet.training.initial import StartFrom, start_pico
 from masklet.training.loop import Recipe, with_image_size
 from masklet.training.losses import LossWeights
 from masklet.training.optim import Rates, Trapezoid
 from masklet.training.simulation import Simulation
 
+POOL_SIZE = 256
 FIRST_STAGES = ("trunk.stem.", "trunk.stages.0.", "trunk.stages.1.", "trunk.stages.2.")
 
 
@@ -33,14 +35,18 @@ def recipe(
     objects: int = 2,
     clicks: int = 1,
     rate: float = 8e-4,
+    weights: str = "",
 ) -> Recipe:
-    """Clips of ``size`` pixels; the network is used at 384 pixels afterwards."""
-    stream = SyntheticClips(assets, frames=frames, size=size, max_objects=objects)
-    kept = ClipPool(stream.clip, pool / f"{frames}x{size}", size=3000)
+    """Clips of ``size`` pixels, 256 at most; the network is used at 384 pixels afterwards.
+
+    ``weights`` of an earlier stage are where this one starts; a stage of 192 pixels is twice as fast.
+    """
+    stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
+    kept = ClipPool(stream.clip, pool / f"{frames}x{POOL_SIZE}", size=3000)
     return Recipe(
         config=with_image_size(PICO, size),
-        start=start_pico,
-        sources=(Source(kept.clip, clips=clips, name="synthetic"),),
+        start=StartFrom(weights) if weights else start_pico,
+        sources=(Source(Resized(kept.clip, size), clips=clips, name="synthetic"),),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),
         simulation=Simulation(prompted_frames=1, corrected_frames=1, clicks=clicks, taught_share=0.3),

@@ -15,9 +15,10 @@ import torch
 
 from masklet.data.synthetic import Clip
 from masklet.training.batches import Source
-from masklet.training.loop import NonFiniteLossError, Recipe, Run
+from masklet.training.initial import StartFrom
+from masklet.training.loop import NonFiniteLossError, Recipe, Run, with_image_size
 from masklet.training.optim import Rates, Trapezoid
-from masklet.training.saving import checkpoints
+from masklet.training.saving import checkpoints, save_result
 from masklet.training.simulation import Simulation
 
 from .conftest import moving_square
@@ -68,6 +69,18 @@ def test_learning_one_clip_by_heart_lowers_the_loss(recipe: Recipe, tmp_path: Pa
     Run(by_heart, tmp_path).train()
     curve = losses(tmp_path)
     assert np.mean(curve[-3:]) < 0.5 * np.mean(curve[:3])
+
+
+def test_a_run_goes_on_from_weights_of_another_picture_size(recipe: Recipe, tmp_path: Path):
+    first = Run(recipe, tmp_path / "first")
+    path = save_result(first.result(), tmp_path, recipe)
+    second = Run(
+        replace(recipe, config=with_image_size(recipe.config, 128), start=StartFrom(path)), tmp_path / "second"
+    )
+    name = "memory_attention.layers.0.cross_attention.key.weight"
+    torch.testing.assert_close(
+        second.network.get_parameter(name), first.network.get_parameter(name), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_frozen_parameters_do_not_move(recipe: Recipe, tmp_path: Path):

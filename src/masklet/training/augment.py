@@ -73,6 +73,27 @@ class Augmented:
         return self.augmentation(self.make_clip(seed), np.random.default_rng([seed, 2]))
 
 
+@dataclass(frozen=True)
+class Resized:
+    """A stream of clips at another size, such as a pool that was made larger than a first stage of training needs."""
+
+    make_clip: Callable[[int], Clip]
+    size: int
+
+    def __call__(self, seed: int) -> Clip:
+        return resized(self.make_clip(seed), self.size)
+
+
+def resized(clip: Clip, size: int) -> Clip:
+    """The clip as a square of ``size`` pixels."""
+    if clip.frames_fhwc.shape[1:3] == (size, size):
+        return clip
+    frames = [cv2.resize(np.ascontiguousarray(f), (size, size), interpolation=cv2.INTER_AREA) for f in clip.frames_fhwc]
+    flat = np.ascontiguousarray(clip.masks_ofhw).reshape(-1, *clip.frames_fhwc.shape[1:3]).view(np.uint8) * 255
+    masks = np.stack([cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA) for mask in flat]) > 127
+    return replace(clip, frames_fhwc=np.stack(frames), masks_ofhw=masks.reshape(*clip.masks_ofhw.shape[:2], size, size))
+
+
 def reversed_in_time(clip: Clip) -> Clip:
     """The clip backward, unless none of its objects would be visible at first."""
     if not clip.masks_ofhw[:, -1].any():

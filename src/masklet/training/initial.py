@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 from torch import nn
 
+from masklet.checkpoints import load_network
 from masklet.model.layers import Mlp
 from masklet.model.memory_attention import MemoryAttention, MemoryAttentionLayer
 from masklet.model.memory_encoder import ConvNeXtBlock
@@ -27,6 +31,16 @@ def start_pico(network: SegmentationNetwork) -> None:
             assert isinstance(block, ConvNeXtBlock)
             block.scale.fill_(FUSE_SCALE)
         last_linear(network.mask_decoder.presence_head).bias.fill_(PRESENT_LOGIT)
+
+
+@dataclass(frozen=True)
+class StartFrom:
+    """Weights to go on from: a name that ``masklet models`` lists, or a file. The picture size may be another one."""
+
+    weights: str | Path
+
+    def __call__(self, network: SegmentationNetwork) -> None:
+        network.load_state_dict(load_network(self.weights).state_dict())
 
 
 def compare_looks(attention: MemoryAttention) -> None:

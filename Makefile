@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m masklet.cli demo --out out
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

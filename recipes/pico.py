@@ -13,7 +13,7 @@ from pathlib import Path
 
 from masklet.data.synthetic import SyntheticClips
 from masklet.model.config import PICO
-from masklet.training.augment import Resized
+from masklet.training.augment import Resized, Stills
 from masklet.training.batches import ClipPool, Source
 from masklet.training.initial import StartFrom, start_pico
 from masklet.training.loop import Recipe, with_image_size
@@ -34,11 +34,15 @@ def recipe(
     clips: int = 4,
     objects: int = 2,
     clicks: int = 1,
+    stills: int = 16,
+    masks: float = 0.9,
     rate: float = 8e-4,
     weights: str = "",
 ) -> Recipe:
     """Clips of ``size`` pixels, 256 at most; the network is used at 384 pixels afterwards.
 
+    Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory; tracking mostly on
+    clips whose objects are shown with their masks (a share of ``masks``).
     ``weights`` of an earlier stage are where this one starts; a stage of 192 pixels is twice as fast.
     """
     stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
@@ -46,10 +50,13 @@ def recipe(
     return Recipe(
         config=with_image_size(PICO, size),
         start=StartFrom(weights) if weights else start_pico,
-        sources=(Source(Resized(kept.clip, size), clips=clips, name="synthetic"),),
+        sources=(
+            Source(Resized(kept.clip, size), clips=clips, weight=0.65, name="clips"),
+            Source(Resized(Stills(kept.clip), size), clips=stills, weight=0.35, name="stills"),
+        ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),
-        simulation=Simulation(prompted_frames=1, corrected_frames=1, clicks=clicks, taught_share=0.3),
+        simulation=Simulation(mask_share=masks, prompted_frames=1, corrected_frames=1, clicks=clicks, taught_share=0.3),
         losses=LossWeights(focal=0, hard_pixels=1, iou=0.2, presence=0.2, reduction=2),
         gradient_norm=1.0,
         save_every=20,

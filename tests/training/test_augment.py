@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from masklet.training.augment import (
     Augmentation,
     Augmented,
     Resized,
+    Stills,
     jittered,
     luminance,
     mirrored,
@@ -85,3 +88,14 @@ def test_a_resized_clip_keeps_its_objects_where_they_were():
     again = half.masks_ofhw.repeat(2, axis=2).repeat(2, axis=3)
     assert (again & clip.masks_ofhw).sum() / (again | clip.masks_ofhw).sum() > 0.8
     assert resized(clip, 64) is clip
+
+
+def test_a_still_is_a_frame_that_shows_all_objects():
+    clip = moving_square(3)
+    hidden = clip.masks_ofhw.copy()
+    hidden[:, :-1] = False
+    still = Stills(lambda seed: replace(clip, masks_ofhw=hidden))(5)
+    assert np.array_equal(still.frames_fhwc, clip.frames_fhwc[-1:])
+    assert np.array_equal(still.masks_ofhw, clip.masks_ofhw[:, -1:])
+    drawn = {Stills(lambda seed: clip)(seed).frames_fhwc.tobytes() for seed in range(20)}
+    assert len(drawn) > 1

@@ -84,6 +84,19 @@ class Resized:
         return resized(self.make_clip(seed), self.size)
 
 
+@dataclass(frozen=True)
+class Stills:
+    """One frame of each clip of a stream, drawn by chance among those that show all objects, if there are any."""
+
+    make_clip: Callable[[int], Clip]
+
+    def __call__(self, seed: int) -> Clip:
+        clip = self.make_clip(seed)
+        complete = np.flatnonzero(clip.masks_ofhw.any((2, 3)).all(0))
+        frame = int(np.random.default_rng([seed, 3]).choice(complete)) if len(complete) else 0
+        return replace(clip, frames_fhwc=clip.frames_fhwc[frame, None], masks_ofhw=clip.masks_ofhw[:, frame, None])
+
+
 def resized(clip: Clip, size: int) -> Clip:
     """The clip as a square of ``size`` pixels."""
     if clip.frames_fhwc.shape[1:3] == (size, size):
@@ -98,6 +111,11 @@ def reversed_in_time(clip: Clip) -> Clip:
     """The clip backward, unless none of its objects would be visible at first."""
     if not clip.masks_ofhw[:, -1].any():
         return clip
+    return backward(clip)
+
+
+def backward(clip: Clip) -> Clip:
+    """The last frame first."""
     return replace(clip, frames_fhwc=clip.frames_fhwc[::-1], masks_ofhw=clip.masks_ofhw[:, ::-1])
 
 

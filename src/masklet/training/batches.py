@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.data.synthetic import MIN_AREA, Clip
 from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
+from masklet.training.augment import backward, mirrored
 from masklet.training.parallel import ALONE, Peers
 
 MakeClip = Callable[[int], Clip]
@@ -132,10 +133,9 @@ class ClipPool:
         rng = np.random.default_rng(seed)
         clip = self._kept(int(rng.integers(self.size)))
         if rng.random() < 0.5:
-            clip = replace(clip, frames_fhwc=clip.frames_fhwc[:, :, ::-1], masks_ofhw=clip.masks_ofhw[..., ::-1])
-        backward = replace(clip, frames_fhwc=clip.frames_fhwc[::-1], masks_ofhw=clip.masks_ofhw[:, ::-1])
-        starts_visible = backward.masks_ofhw[:, 0].mean(axis=(1, 2)) >= MIN_AREA
-        return backward if starts_visible.all() and rng.random() < 0.5 else clip
+            clip = mirrored(clip)
+        ends_visible = clip.masks_ofhw[:, -1].mean(axis=(1, 2)) >= MIN_AREA
+        return backward(clip) if ends_visible.all() and rng.random() < 0.5 else clip
 
     def _kept(self, index: int) -> Clip:
         path = self.folder / f"{index:06d}.npz"

@@ -47,16 +47,14 @@ class Peers:
         """
         learning = [p for p in parameters if p.requires_grad and not isinstance(p, DTensor)]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
-        together = torch.cat([gradient.flatten() for gradient in gradients])
-        self.mean(together)
+        for parameter, gradient in zip(learning, gradients, strict=True):
+            parameter.grad = gradient
+        if self.count == 1:
+            return
+        together = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = together.split([p.numel() for p in learning])
         for parameter, part in zip(learning, parts, strict=True):
             parameter.grad = part.view_as(parameter)
-
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.count > 1:
-            dist.barrier()
 
 
 ALONE = Peers()
@@ -66,7 +64,7 @@ def join() -> Peers:
     """The group that torchrun started this process in; alone without torchrun."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Peers()
+        return ALONE
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return Peers(dist.get_rank(), count)

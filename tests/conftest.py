@@ -1,0 +1,10 @@
+"""Tests that run side by side share the processor instead of each taking all of it."""
+
+from __future__ import annotations
+
+import os
+
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if workers > 1:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))

@@ -9,6 +9,7 @@ of ``ceil(0.008 * diagonal)`` pixels, its rim included.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -86,10 +87,11 @@ def _share_near(contour: np.ndarray, other: np.ndarray, limit_px: float) -> floa
     """Share of `contour`'s pixels with one of `other` within `limit_px`."""
     if not contour.any() or not other.any():
         return 0.0
-    near_other = cv2.dilate(other.view(np.uint8), _disc(limit_px))
-    return float(np.mean(near_other[contour]))
+    near_other = cv2.dilate(other.view(np.uint8), _disc(limit_px)).view(bool)
+    return int(np.count_nonzero(near_other & contour)) / int(np.count_nonzero(contour))
 
 
+@lru_cache(maxsize=16)
 def _disc(radius: float) -> np.ndarray:
     reach = np.arange(-int(radius), int(radius) + 1)
     return (reach[:, None] ** 2 + reach**2 <= radius**2).astype(np.uint8)

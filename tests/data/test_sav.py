@@ -30,11 +30,16 @@ def test_files_in_the_published_layout_are_sound(tmp_path: Path):
     assert [validate(path) for path in paths] == [[], []]
 
 
-def test_a_first_appearance_may_be_counted_in_annotated_frames(tmp_path: Path):
+def test_a_first_appearance_is_counted_in_annotated_frames(tmp_path: Path):
     rows = published("manual")["masklet"]
     late = {"masklet": [rows[1], rows[0], rows[0]], "masklet_visibility_changes": [0, 0]}
-    for first in (1, 4):
-        assert validate(written(tmp_path, "manual", {**late, "masklet_first_appeared_frame": [0, first]})) == []
+    assert validate(written(tmp_path, "manual", {**late, "masklet_first_appeared_frame": [0.0, 1.0]})) == []
+    (problem,) = validate(written(tmp_path, "manual", {**late, "masklet_first_appeared_frame": [0.0, 4.0]}))
+    assert problem == "masklet 1: masklet_first_appeared_frame is 4.0, but its masks say 1"
+
+
+def test_environments_may_be_a_list_as_the_documentation_has_it(tmp_path: Path):
+    assert validate(written(tmp_path, "manual", {"video_environment": ["Indoor", "Outdoor"]})) == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_a_first_appearance_may_be_counted_in_annotated_frames(tmp_path: Path):
         ({"video_id": "sav_000002"}, "video_id is 'sav_000002'"),
         ({"video_resolution": 5.0}, "video_resolution is 5.0, but 12.0 x 18.0 is 216.0"),
         ({"video_duration": 60}, "video_duration is 60 s"),
-        ({"video_environment": ["Space"]}, "expected Indoor or Outdoor"),
+        ({"video_environment": "Space"}, "expected Indoor or Outdoor"),
         ({"video_split": 3}, "video_split is of type int"),
         ({"note": 1}, "note is no published key"),
         ({"masklet_id": [0]}, "masklet[0] has 2 masks, but there are 1 ids"),

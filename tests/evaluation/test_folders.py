@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +71,30 @@ def test_sa_v_has_a_folder_for_each_object(tmp_path):
     assert {obj: list(of_obj) for obj, of_obj in files.items()} == {1: [0, 4], 2: [0, 4]}
 
 
+def test_the_list_of_objects_says_spans_and_seen_classes(tmp_path):
+    """Palettes of YouTube-VOS lie beside its meta.json; that of LVOS is called after its split."""
+    entries = {"1": {"category": "zebra", "frames": ["00000"]}, "2": {"category": "plush_toy", "frames": ["00002"]}}
+    base = tmp_path / "youtube/valid"
+    write_pictures(base / "JPEGImages/a1", FRAMES)
+    write_annotations(base / "Annotations/a1", FRAMES)
+    (base / "meta.json").write_text(json.dumps({"videos": {"a1": {"objects": entries}}}))
+    for root in (tmp_path / "youtube", base):
+        (video,) = annotated_videos(DATASETS["youtube-vos"], root)
+        assert [video.group_of(obj) for obj in (1, 2, 3)] == ["seen", "unseen", None]
+    long = tmp_path / "lvos/valid"
+    long.parent.mkdir()
+    base.rename(long)
+    (long / "meta.json").unlink()
+    spans = {"1": {"frame_range": {"start": "00000", "end": "00004", "frame_nums": "5"}}}
+    (long / "valid_meta.json").write_text(json.dumps({"videos": {"a1": {"objects": spans}}}))
+    (long / "unseen_videos.txt").write_text("a1\n")
+    (video,) = annotated_videos(DATASETS["lvos"], long.parent)
+    assert (video.spans, video.group_of(1)) == ({1: (0, 4)}, "unseen")
+    (long / "valid_meta.json").write_text(json.dumps({"videos": {"a1": {"objects": {"1": {"frame_range": "all"}}}}}))
+    with pytest.raises(ValueError, match="expected a start and an end"):
+        annotated_videos(DATASETS["lvos"], long.parent)
+
+
 def test_a_folder_of_single_pictures_is_one_sequence(tmp_path):
     root = tmp_path / "stills"
     write_pictures(root / "JPEGImages", FRAMES)
@@ -92,7 +118,7 @@ def test_what_is_missing_is_named(tmp_path):
 def test_a_list_cannot_lead_outside(tmp_path):
     write_sequence(tmp_path, "bear", FRAMES)
     write_image_set(tmp_path, "2017/val", [".."])
-    with pytest.raises(ValueError, match="name of a sequence"):
+    with pytest.raises(ValueError, match="name that can be a file's"):
         names("davis2017", tmp_path)
 
 
@@ -101,7 +127,7 @@ def test_an_annotation_without_a_picture_is_refused(tmp_path):
     write_image_set(tmp_path, "2017/val", ["bear"])
     (tmp_path / "JPEGImages/480p/bear/00003.jpg").unlink()
     (video,) = annotated_videos(DAVIS17, tmp_path)
-    with pytest.raises(ValueError, match=r"00003\.png without a picture"):
+    with pytest.raises(ValueError, match=r"00003\.png has no picture"):
         video.annotation_files({name: number for number, name in enumerate(video.picture_of())})
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from masklet.evaluation.folders import read_annotation
 from masklet.evaluation.predictions import write_overlapping_prediction, write_prediction
-from masklet.video.draw import colour_of
+from masklet.video.writers import PALETTE
 
 from .folders import VIDEO_HW, square
 
@@ -17,7 +17,7 @@ def test_a_palette_picture_holds_the_numbers_and_shows_the_colours(tmp_path):
     assert np.array_equal(read_annotation(path), square(4, 4) + 9 * square(40, 4).astype(np.uint8))
     with Image.open(path) as picture:
         assert picture.mode == "P"
-        assert picture.convert("RGB").getpixel((44, 8)) == colour_of(9)
+        assert picture.convert("RGB").getpixel((44, 8)) == tuple(PALETTE[9])
 
 
 def test_shared_pixels_go_to_the_lowest_number(tmp_path):

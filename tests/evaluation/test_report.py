@@ -12,8 +12,8 @@ from masklet.evaluation.plots import save_plots
 from masklet.evaluation.report import as_text, decay, report
 
 
-def vos_object(obj: int, j: list[float], f: list[float], case: str | None = None) -> dict:
-    return {"object": obj, "frames": list(range(1, len(j) + 1)), "j": j, "f": f, "case": case}
+def vos_object(obj: int, j: list[float], f: list[float], case: str | None = None, group: str | None = None) -> dict:
+    return {"object": obj, "frames": list(range(1, len(j) + 1)), "j": j, "f": f, "group": group, "case": case}
 
 
 def vos_plan() -> Plan:
@@ -69,6 +69,19 @@ def test_sequences_are_means_over_their_objects():
     assert (a["sequence"], b["sequence"]) == ("a", "b")
     assert a["j"] == pytest.approx(0.5)
     assert b["jf"] == pytest.approx(0.8)
+
+
+def test_seen_and_unseen_classes_weigh_the_same_in_the_overall_score():
+    objects = [vos_object(1, [0.9], [0.7], group="seen"), vos_object(2, [0.7], [0.5], group="seen")]
+    unseen = [vos_object(1, [0.2], [0.4], group="unseen")]
+    one = {"tracked_frames": 2, "seconds": 1.0}
+    measured = [{"sequence": "a", "objects": objects, **one}, {"sequence": "b", "objects": unseen, **one}]
+    found = report(vos_plan(), measured)
+    scores = {name: found.means[name] for name in ("j_seen", "f_seen", "j_unseen", "f_unseen", "overall")}
+    expected = {"j_seen": 0.8, "f_seen": 0.6, "j_unseen": 0.2, "f_unseen": 0.4, "overall": 0.5}
+    assert scores == pytest.approx(expected)
+    assert [row["group"] for row in found.rows] == ["seen", "seen", "unseen"]
+    assert report(vos_plan(), measured[1:]).means["overall"] is None
 
 
 def test_decay_is_the_first_quarter_less_the_last_with_shared_borders():

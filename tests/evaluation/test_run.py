@@ -92,7 +92,7 @@ def test_several_processes_give_the_same(plan, tmp_path, monkeypatch):
 
 def test_an_error_in_a_sequence_ends_the_run(plan, made, tmp_path):
     (tmp_path / "data/JPEGImages/b/00001.jpg").unlink()
-    with pytest.raises(ValueError, match="without a picture"):
+    with pytest.raises(ValueError, match="has no picture"):
         run(plan, tmp_path / "out", progress=False)
 
 

@@ -40,6 +40,20 @@ def test_rules_say_from_where_frames_count(tmp_path):
     assert truth.counted(Rules(leaves_out_last=False)) == {1: [1, 2, 3, 4], 2: [3, 4]}
 
 
+def test_by_the_rule_of_mose_objects_count_before_they_are_seen(tmp_path):
+    assert truth_of(tmp_path, FRAMES).counted(DATASETS["mose"].rules) == {1: [1, 2, 3], 2: [1, 2, 3]}
+
+
+def test_by_the_rule_of_lvos_every_fifth_picture_between_the_ends_of_a_span_counts(tmp_path):
+    """Pictures 0 to 30; object 1 is listed from 0 to 20, object 2, which is not, counts from after its first sight."""
+    frames: list[Masks] = [{1: square(4, 4), 2: square(40, 28)}] * 31
+    write_pictures(tmp_path / "p", frames[:1])
+    write_annotations(tmp_path / "a", frames)
+    video = AnnotatedVideo("clip", tmp_path / "p", tmp_path / "a", spans={1: (0, 20)})
+    truth = Truth(video, [f"{t:05d}" for t in range(31)])
+    assert truth.counted(DATASETS["lvos"].rules) == {1: [5, 10, 15], 2: list(range(1, 30))}
+
+
 def test_only_annotated_frames_count(tmp_path):
     assert truth_of(tmp_path, FRAMES, every=2).counted(AFTER) == {1: [2], 2: []}
 

@@ -289,6 +289,12 @@ def test_a_correction_stands_when_propagation_passes_again(start):
     assert session.prompted_frames(1) == (0, 5)
 
 
+def test_weights_without_memory_are_refused_at_once(network, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(network, "has_memory", False)
+    with pytest.raises(ValueError, match="use ImageSession"):
+        VideoSession(network)
+
+
 def test_a_correction_uses_memory(start):
     tracked, untracked = start(), start()
     for session in (tracked, untracked):

@@ -164,13 +164,14 @@ def test_an_error_between_two_frames_leaves_the_finished_ones(tmp_path: Path) ->
     source = frames_of(20)
 
     def track_until_stopped() -> None:
-        with open_writer(tmp_path / "out.mp4", source) as writer:
+        with open_writer(tmp_path / "out.mp4", source) as writer, open_writer(tmp_path / "out.json", source):
             for index in range(7):
                 writer.add(index, source[index], {1: LEFT})
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         track_until_stopped()
+    assert json.loads((tmp_path / "out.json").read_text())["complete"] is False
     with open_frames(tmp_path / "out.mp4") as written:
         assert len(written) == 7
         assert not written.problems

@@ -41,7 +41,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "video_id": str,
     "video_duration": (int, float),
     "video_resolution": (int, float),
-    "video_environment": list,
+    "video_environment": (str, list),
     "video_split": str,
     "masklet": list,
     "masklet_num": int,
@@ -185,32 +185,26 @@ def _video_problems(document: dict[str, Any], video: str) -> Iterator[str]:
     if isinstance(count, (int, float)) and isinstance(table, list) and len(table) != math.ceil(count / STRIDE):
         yield f"{len(table)} frames are annotated; every fourth of {count} would be {math.ceil(count / STRIDE)}"
     places = document.get("video_environment")
-    if isinstance(places, list) and set(map(str, places)) - {"Indoor", "Outdoor"}:
+    if set(map(str, [places] if isinstance(places, str) else places or [])) - {"Indoor", "Outdoor"}:
         yield f"video_environment is {places}; expected Indoor or Outdoor"
 
 
 def _masklet_problems(masklet: Masklet, record: Record, kind: str) -> Iterator[str]:
-    """Where published values and masks disagree. The first frame may be counted in the video or among the annotated."""
+    """Where published values and masks disagree."""
     stated = {key.removeprefix("masklet_"): value for key, value in masklet.extra.get("sav", {}).items()}
     computed = derived_values(masklet.masks, record.video_hw)
-    first = computed["first_appeared_frame"]
-    accepted = {
-        "first_appeared_frame": (first, first // STRIDE),
-        "edited_frame_count": (stated.get("edited_frame_count"),),
-    }
+    del computed["edited_frame_count"]
     what = f"masklet {stated.get('id')}"
     for key, value in computed.items():
-        if key in stated and not _agrees(stated[key], accepted.get(key, (value,))):
+        if key in stated and not _agrees(stated[key], value):
             yield f"{what}: masklet_{key} is {stated[key]}, but its masks say {value}"
     edited = stated.get("edited_frame_count", 0)
     if kind == "auto" and edited:
         yield f"{what}: masklet_edited_frame_count is {edited}, but automatic masklets are not edited"
 
 
-def _agrees(stated: Any, accepted: Sequence[Any]) -> bool:
-    if isinstance(stated, float):
-        return any(math.isclose(stated, value, rel_tol=AREA_SLACK) for value in accepted if value is not None)
-    return stated in accepted
+def _agrees(stated: Any, computed: Any) -> bool:
+    return math.isclose(stated, computed, rel_tol=AREA_SLACK) if isinstance(stated, float) else stated == computed
 
 
 def _mp4_problems(path: Path, record: Record) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Since = Literal["after shown", "shown", "seen"]
+Since = Literal["after shown", "shown", "seen", "start"]
+Group = Literal["seen", "unseen"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+"""Whether an object is of a class that occurs in training sets."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,14 @@ class Rules:
     """
 
     since: Since = "after shown"
-    """The frame after the one where the object is first annotated; that frame; or the first remaining one where
-    truth or prediction show the object."""
+    """The frame after the one where the object is first annotated; that frame; the first remaining one where truth or
+    prediction show the object; or the first remaining one."""
     leaves_out_first: bool = True
     """The first annotated frame does not count."""
     leaves_out_last: bool = True
+    span_step: int = 0
+    """Where the dataset lists the first and the last picture of an object, those between count, each so many-th by the
+    numbers in their names. 0: such lists are not used."""
     tolerance: float = 0.008
     """Of contours, as a share of the diagonal, rounded up to whole pixels."""
 
@@ -41,10 +47,20 @@ class Dataset:
     """Objects may share pixels: each has a folder of its own."""
     merges: bool = False
     """All objects together are one."""
+    seen_classes: frozenset[str] = frozenset()
+    """Classes of its training set; its list of objects says what each object is."""
+    unseen_list: str = ""
+    """A text file with the sequences whose objects are of unseen classes."""
     rules: Rules = field(default_factory=Rules)
 
 
-SEEN = Rules(since="seen")
+YOUTUBE_VOS_CLASSES = """
+airplane ape bear bike bird boat bucket bus camel cat cow crocodile deer dog dolphin duck eagle earless_seal elephant
+fish fox frisbee frog giant_panda giraffe hand hat hedgehog horse knife leopard lion lizard monkey motorbike mouse
+others owl paddle parachute parrot penguin person plant rabbit raccoon sedan shark sheep sign skateboard snail snake
+snowboard squirrel surfboard tennis_racket tiger toilet train truck turtle umbrella whale zebra
+"""
+"""The 65 classes of the training set, in 2018 as in 2019."""
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -64,13 +80,20 @@ DATASETS: dict[str, Dataset] = {
             lists=("ImageSets/2017/{split}.txt",),
             default_split="val",
         ),
-        Dataset("youtube-vos", bases=("{split}", "."), default_split="valid", rules=Rules(leaves_out_last=False)),
-        Dataset("mose", bases=("{split}", "."), default_split="valid", rules=SEEN),
+        Dataset(
+            "youtube-vos",
+            bases=("{split}", "."),
+            default_split="valid",
+            seen_classes=frozenset(YOUTUBE_VOS_CLASSES.split()),
+            rules=Rules(leaves_out_last=False),
+        ),
+        Dataset("mose", bases=("{split}", "."), default_split="valid", rules=Rules(since="start")),
         Dataset(
             "lvos",
             bases=("{split}", "."),
             default_split="valid",
-            rules=Rules(since="shown", leaves_out_first=False),
+            unseen_list="unseen_videos.txt",
+            rules=Rules(span_step=5),
         ),
         Dataset(
             "sa-v",
@@ -80,7 +103,7 @@ DATASETS: dict[str, Dataset] = {
             lists=("sav_{split}.txt",),
             default_split="val",
             overlaps=True,
-            rules=SEEN,
+            rules=Rules(since="seen"),
         ),
         Dataset("folder", bases=("{split}", "."), lists=("{split}.txt",)),
     )

@@ -11,21 +11,24 @@ background.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from masklet.evaluation.datasets import Dataset
-from masklet.video.pictures import PICTURE_SUFFIXES
+from masklet.data.formats.files import VOID, checked_objects, folders_in, names_in, natural, pictures_in, read_ids
+from masklet.data.formats.palette import LVOS, YOUTUBE_VOS, objects_by_video
+from masklet.data.formats.png import frames_of_files
+from masklet.data.records import check_name
+from masklet.evaluation.datasets import Dataset, Group
 from masklet.video.read import FrameSource, ImageFolder
-from masklet.video.source import check_pixels
 
-VOID = 255
 MERGED = 1
 """The number of the object that all are merged into."""
+LISTED = {"youtube-vos": YOUTUBE_VOS, "lvos": LVOS}
+"""Where datasets keep lists of objects that evaluations follow."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class AnnotatedVideo:
     pictures: Path
     annotations: Path
     merges: bool = False
+    spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Object -> the numbers in the names of its first and last picture, where the dataset says so."""
+    groups: Mapping[int | None, Group] = field(default_factory=dict)
+    """Object -> seen or unseen class, where the dataset says so; None: all objects."""
 
     def frames(self) -> FrameSource:
         """The pictures, read when asked for."""
@@ -43,8 +50,11 @@ class AnnotatedVideo:
 
     def picture_of(self) -> dict[str, Path]:
         """Name -> picture, in order of the names. The pictures may differ in size."""
-        files = sorted(entry for entry in self.pictures.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES)
-        return {file.stem: file for file in files if not file.name.startswith(".")}
+        return {file.stem: file for file in pictures_in(self.pictures)}
+
+    def group_of(self, obj: int) -> Group | None:
+        """Whether the object's class is seen or unseen; None where nothing says so."""
+        return self.groups.get(obj, self.groups.get(None))
 
     def annotation_files(self, number_of: Mapping[str, int]) -> dict[int | None, dict[int, Path]]:
         """Object -> frame number -> file in order of frames; the object is None for files that hold several.
@@ -52,13 +62,13 @@ class AnnotatedVideo:
         `number_of` gives the frame numbers of pictures. Raises ValueError when an annotation has no picture, or nothing
         is annotated.
         """
-        folders = [entry for entry in self.annotations.iterdir() if entry.is_dir()]
+        folders = folders_in(self.annotations)
         if not folders:
             return {None: _numbered(self.annotations, number_of)}
         odd = [folder.name for folder in folders if not folder.name.isdecimal()]
         if odd:
             raise ValueError(f"expected folders named by object numbers in {self.annotations}, got {odd[0]!r}")
-        return {int(folder.name): _numbered(folder, number_of) for folder in sorted(folders)}
+        return {int(folder.name): _numbered(folder, number_of) for folder in folders}
 
 
 def annotated_videos(dataset: Dataset, root: Path | str, split: str | None = None) -> list[AnnotatedVideo]:
@@ -69,10 +79,17 @@ def annotated_videos(dataset: Dataset, root: Path | str, split: str | None = Non
     split = split or dataset.default_split
     base = _base(dataset, Path(root), split)
     pictures, annotations = base / dataset.pictures, base / dataset.annotations
-    names = _names(dataset, base, split) or _subfolders(annotations)
+    names = _names(dataset, base, split) or [folder.name for folder in folders_in(annotations)]
     if not names and any(annotations.glob("*.png")):
         return [AnnotatedVideo(base.resolve().name, pictures, annotations, dataset.merges)]
-    videos = [AnnotatedVideo(name, pictures / name, annotations / name, dataset.merges) for name in names]
+    listed = objects_by_video(LISTED[dataset.name], Path(root), split) if dataset.name in LISTED else {}
+    unseen = _unseen_sequences(dataset, (base, Path(root)))
+    videos = [
+        AnnotatedVideo(
+            name, pictures / name, annotations / name, dataset.merges, **_said_of(name, listed, dataset, unseen)
+        )
+        for name in names
+    ]
     missing = [video.name for video in videos if not (video.pictures.is_dir() and video.annotations.is_dir())]
     if missing or not videos:
         lacking = f"pictures or annotations of {', '.join(missing[:5])}" if missing else "sequences"
@@ -80,14 +97,42 @@ def annotated_videos(dataset: Dataset, root: Path | str, split: str | None = Non
     return videos
 
 
-def read_annotation(path: Path | str) -> np.ndarray:
-    """Object numbers (h, w) uint8, 0 for background."""
-    with Image.open(path) as picture:
-        check_pixels(picture.height, picture.width, path)
-        ids_hw = np.asarray(picture if picture.mode in ("P", "L") else picture.convert("L"))
+def read_annotation(path: Path) -> np.ndarray:
+    """Object numbers (h, w) int32, 0 for background. Raises ValueError when the file is broken."""
+    ids_hw = read_ids(path)
     if np.isin(np.unique(ids_hw), (0, VOID)).all():
-        return (ids_hw == VOID).astype(np.uint8)
-    return np.where(ids_hw == VOID, 0, ids_hw).astype(np.uint8)
+        return (ids_hw == VOID).astype(np.int32)
+    return np.where(ids_hw == VOID, 0, ids_hw)
+
+
+def _said_of(
+    name: str, listed: Mapping[str, Any], dataset: Dataset, unseen: frozenset[str] | None
+) -> dict[str, Mapping[Any, Any]]:
+    """What the dataset's lists say of a sequence: the spans and the groups of its objects."""
+    objects = checked_objects(listed.get(name) or {}, f"{name} in the list of objects")
+    spans = {obj: entry["frame_range"] for obj, entry in objects.items() if "frame_range" in entry}
+    groups: dict[int | None, Group] = {
+        obj: "seen" if entry["category"] in dataset.seen_classes else "unseen"
+        for obj, entry in objects.items()
+        if dataset.seen_classes and isinstance(entry.get("category"), str)
+    }
+    if unseen is not None:
+        groups[None] = "unseen" if name in unseen else "seen"
+    return {"spans": {obj: _span(span, name) for obj, span in spans.items()}, "groups": groups}
+
+
+def _span(stated: Any, name: str) -> tuple[int, int]:
+    try:
+        return int(stated["start"]), int(stated["end"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"expected a start and an end as frame_range of {name}, got {str(stated)[:80]}") from error
+
+
+def _unseen_sequences(dataset: Dataset, folders: Iterable[Path]) -> frozenset[str] | None:
+    """The dataset's list of sequences of unseen classes; None where there is none."""
+    files = [folder / dataset.unseen_list for folder in folders if dataset.unseen_list]
+    found = next((file for file in files if file.is_file()), None)
+    return None if found is None else frozenset(names_in(found))
 
 
 def _base(dataset: Dataset, root: Path, split: str | None) -> Path:
@@ -115,26 +160,11 @@ def _names(dataset: Dataset, base: Path, split: str | None) -> list[str]:
             f"there is no list of the split {split!r} at {' or '.join(str(file) for file in files)}; "
             f"lists there are {', '.join(known) or 'none'}"
         )
-    return list(dict.fromkeys(_sequence_in(line) for line in found.read_text().splitlines() if line.strip()))
-
-
-def _sequence_in(line: str) -> str:
-    """A line is a sequence's name, or (DAVIS 2016) a picture's path and its annotation's."""
-    first = PurePosixPath(line.split()[0])
-    name = first.parent.name if first.suffix else first.name
-    if name in ("", ".."):
-        raise ValueError(f"expected the name of a sequence in the list, got {line[:80]!r}")
-    return name
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    return [check_name(name) for name in names_in(found)]
 
 
 def _numbered(folder: Path, number_of: Mapping[str, int]) -> dict[int, Path]:
-    files = sorted(folder.glob("*.png"))
-    strays = [file.name for file in files if file.stem not in number_of]
-    if strays or not files:
-        found = f"{strays[0]} without a picture of that name" if strays else "none"
-        raise ValueError(f"expected PNG annotations in {folder} named like the pictures, got {found}")
-    return dict(sorted((number_of[file.stem], file) for file in files))
+    files = natural(folder.glob("*.png"))
+    if not files:
+        raise ValueError(f"expected PNG annotations in {folder}, got none")
+    return dict(sorted(frames_of_files(files, number_of, str(folder)).items()))

@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from masklet.data.formats.files import save_ids, save_mask
 from masklet.evaluation.truth import ObjectMasks
-from masklet.video.draw import colour_of
 
 MAX_ID = 254
 """255 marks pixels of no known object."""
-PALETTE = [level for obj in range(256) for level in (colour_of(obj) if obj else (0, 0, 0))]
 
 
 def write_prediction(folder: Path, frame_name: str, masks: ObjectMasks, video_hw: tuple[int, int]) -> None:
@@ -26,17 +24,10 @@ def write_prediction(folder: Path, frame_name: str, masks: ObjectMasks, video_hw
         if not 1 <= obj <= MAX_ID:
             raise ValueError(f"a palette holds objects 1 to {MAX_ID}, got {obj}; evaluate with overlap")
         ids_hw[masks[obj]] = obj
-    picture = Image.fromarray(ids_hw)
-    picture.putpalette(PALETTE)
-    _save(picture, folder / f"{frame_name}.png")
+    save_ids(ids_hw, folder / f"{frame_name}.png")
 
 
 def write_overlapping_prediction(folder: Path, frame_name: str, masks: ObjectMasks) -> None:
     """Writes one PNG for each object."""
     for obj, mask in masks.items():
-        _save(Image.fromarray(mask.astype(np.uint8) * 255), folder / f"{obj:03d}" / f"{frame_name}.png")
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+        save_mask(mask, folder / f"{obj:03d}" / f"{frame_name}.png")

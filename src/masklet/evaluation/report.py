@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from masklet.evaluation.cases import write_gallery
+from masklet.evaluation.datasets import GROUPS
 from masklet.evaluation.plan import ImageProtocol, InteractiveProtocol, Plan
 from masklet.evaluation.run import write_whole
 
@@ -72,7 +73,12 @@ def report(plan: Plan, measured: Sequence[Row]) -> Report:
 
 
 def _vos_report(plan: Plan, measured: Sequence[Row]) -> Report:
-    rows = [_object_row(one["sequence"], record) for one in measured for record in one["objects"]]
+    records = [(one["sequence"], record) for one in measured for record in one["objects"]]
+    is_grouped = any(record["group"] for _, record in records)
+    rows = [
+        _object_row(sequence, record) | ({"group": record["group"]} if is_grouped else {})
+        for sequence, record in records
+    ]
     measures = ("jf", "j", "f")
     statistics = (*measures, "j_recall", "j_decay", "f_recall", "f_decay")
     by_sequence = _means_by(rows, ("sequence",), statistics)
@@ -81,14 +87,24 @@ def _vos_report(plan: Plan, measured: Sequence[Row]) -> Report:
     notes = [] if rows else ["Nothing can be scored: the truth of this split is hidden. The predictions are written."]
     return Report(
         plan,
-        _means(rows, statistics) | counts,
+        _means(rows, statistics) | (_means_of_groups(rows) if is_grouped else {}) | counts,
         rows,
         ("sequence", "object"),
         measures,
         {"objects": rows, "sequences": by_sequence} if rows else {},
-        _cases([(_mean_frames(record), record) for one in measured for record in one["objects"]]),
+        _cases([(_mean_frames(record), record) for _, record in records]),
         notes,
     )
+
+
+def _means_of_groups(rows: Sequence[Row]) -> Row:
+    """J and F over seen and unseen classes, and the mean of the four, by which YouTube-VOS and LVOS rank."""
+    parts: Row = {}
+    for group in GROUPS:
+        members = [row for row in rows if row["group"] == group]
+        parts |= {f"{name}_{group}": mean for name, mean in _means(members, ("j", "f")).items()}
+    is_whole = None not in parts.values()
+    return {**parts, "overall": float(np.mean(list(parts.values()))) if is_whole else None}
 
 
 def _object_row(sequence: str, record: Row) -> Row:

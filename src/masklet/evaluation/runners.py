@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from masklet.closing import Closing
 from masklet.evaluation.truth import ObjectMasks
 from masklet.evaluation.user import Answer
 from masklet.prompts import Prompt
 from masklet.video.read import FrameSource
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from masklet.evaluation.plan import Plan
 
 
-class VideoRun(ABC):
-    """One video that is being prompted and followed."""
+class VideoRun(Closing, ABC):
+    """One video that is being prompted and followed. Closing lets go of it."""
 
     corrects = True
     """Clicks on a followed frame correct what was found there. Otherwise each prompted frame starts from nothing."""
@@ -36,16 +35,6 @@ class VideoRun(ABC):
     @abstractmethod
     def follow(self, start: int, end: int | None = None) -> Iterator[tuple[int, ObjectMasks]]:
         """Frames from `start` to before `end` (None: all) in order, with the masks of all objects prompted so far."""
-
-    def close(self) -> None:
-        """Lets go of the video."""
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Runner(ABC):

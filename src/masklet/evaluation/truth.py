@@ -29,7 +29,8 @@ class Truth:
         files = video.annotation_files({name: number for number, name in enumerate(names)})
         self._of_all = files.pop(None, {})
         self._of_one: dict[int, dict[int, Path]] = {obj: of_obj for obj, of_obj in files.items() if obj is not None}
-        self._merges = video.merges
+        self._video = video
+        self._names = names
         self.first_views: dict[int, FirstView] = {}
         self._tells_new_objects_only = True
         for frame in self.frames:
@@ -65,9 +66,13 @@ class Truth:
 
     def _counted(self, obj: int, rules: Rules) -> list[int]:
         frames = self.frames_of(obj)
+        if rules.span_step and obj in self._video.spans:
+            first, last = self._video.spans[obj]
+            span = range(first, last, rules.span_step)[1:]
+            return [frame for frame in frames if self._names[frame].isdecimal() and int(self._names[frame]) in span]
         inner = frames[int(rules.leaves_out_first) : len(frames) - int(rules.leaves_out_last)]
         shown = self.first_views[obj].frame
-        earliest = {"after shown": shown + 1, "shown": shown, "seen": 0}[rules.since]
+        earliest = {"after shown": shown + 1, "shown": shown}.get(rules.since, 0)
         return [frame for frame in inner if frame >= earliest]
 
     def _look(self, frame: int) -> None:
@@ -83,7 +88,7 @@ class Truth:
         if frame not in self._of_all:
             return found
         ids_hw = read_annotation(self._of_all[frame])
-        if self._merges:
+        if self._video.merges:
             return {MERGED: ids_hw > 0}
         objects = {*self.first_views, *np.unique(ids_hw[ids_hw > 0]).tolist()}
         return {obj: ids_hw == obj for obj in sorted(objects)}

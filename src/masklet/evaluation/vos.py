@@ -54,7 +54,10 @@ def measure(video: AnnotatedVideo, runner: Runner, plan: Plan, out: Path) -> dic
         "sequence": video.name,
         "tracked_frames": clock.frames,
         "seconds": clock.seconds,
-        "objects": [record | {"case": cases.get(record["object"])} for record in objects],
+        "objects": [
+            record | {"group": video.group_of(record["object"]), "case": cases.get(record["object"])}
+            for record in objects
+        ],
     }
 
 

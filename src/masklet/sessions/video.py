@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from masklet import masks
+from masklet.closing import Closing
 from masklet.memory import MemoryBank
 from masklet.model.outputs import FrameMemory, ImageFeatures, ObjectMask
 from masklet.model.prompt_encoder import PromptBatch
@@ -45,7 +45,7 @@ HOLE_LOGIT = 0.1
 """What filled holes get, as published."""
 
 
-class VideoSession:
+class VideoSession(Closing):
     """One video with the objects that are followed in it.
 
     ``frames`` is anything that ``video.read.open_frames`` takes; without it the frames come one by one through
@@ -55,7 +55,15 @@ class VideoSession:
     def __init__(
         self, network: SegmentationNetwork, frames: Any = None, settings: VideoSettings | None = None, **options: Any
     ):
-        """``options`` are single settings by name, as in ``VideoSession(network, "clip.mp4", non_overlap=True)``."""
+        """``options`` are single settings by name, as in ``VideoSession(network, "clip.mp4", non_overlap=True)``.
+
+        Raises ValueError for a network without memory.
+        """
+        if not network.has_memory:
+            raise ValueError(
+                "these weights were made for pictures and lack the memory that follows objects; load those of a video "
+                "model, or use ImageSession"
+            )
         self.network = network.eval()
         self.settings = replace(settings or VideoSettings(), **options)
         self._spill = Spill(self.settings.ram_bytes, self.settings.spill_folder)
@@ -183,12 +191,6 @@ class VideoSession:
             self._features.cache_clear()
             if self._owns_source:
                 self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _result(self, frame: int, corrects: bool | None = None) -> FrameResult:
         """The published predictor shows corrections and other prompts of one frame apart, as ``corrects`` says."""

@@ -6,12 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from masklet.closing import Closing
 
 MAX_FRAME_PIXELS = 8192 * 8192
 """Larger pictures are refused, so that a small hostile file cannot fill the memory."""
@@ -32,11 +30,12 @@ class FrameError(VideoError):
         self.frame = frame
 
 
-class FrameSource(ABC):
+class FrameSource(Closing, ABC):
     """Frames as RGB uint8 arrays (h, w, 3), read when asked for: `source[12]`, `source[-1]`, `for frame in source`.
 
     A frame that cannot be decoded does not end the work: the nearest earlier frame that can be (else the nearest later
     one) is given in its place, always the same one, and `damaged` says why. With `strict` it raises FrameError instead.
+    Closing lets go of files; reading afterwards is an error.
     """
 
     video_hw: tuple[int, int]
@@ -76,10 +75,6 @@ class FrameSource(ABC):
         """A file name for results of a frame, without suffix."""
         return f"{index:05d}"
 
-    def close(self) -> None:
-        """Lets go of files. Reading afterwards is an error."""
-        return
-
     def __len__(self) -> int:
         if self.frame_count is None:
             raise TypeError("the number of frames is not known until the last one was read; iterate instead of len()")
@@ -109,12 +104,6 @@ class FrameSource(ABC):
                 return
             yield frame
             index += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _checked(self, index: int) -> int:
         count = self.frame_count

@@ -10,19 +10,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from masklet.closing import Closing
 from masklet.masks import encode_rle
 from masklet.video.draw import PromptMarks, check_mask, draw_label, overlay
 from masklet.video.encode import VideoWriter
 from masklet.video.source import FrameSource
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MAX_PALETTE_ID = 255
 SHEET_TILES = 12
@@ -47,13 +45,15 @@ class FrameResult:
         return np.logical_or.reduce([np.zeros(self.frame.shape[:2], dtype=bool), *self.masks.values()])
 
 
-class ResultWriter(ABC):
+class ResultWriter(Closing, ABC):
     """Writes results frame by frame. A `with` block closes it, also after an error or Ctrl-C.
 
     `ascending` says that frames must come in ascending order, as a video needs them.
     """
 
     ascending = False
+    is_whole = True
+    """Whether all results came that were asked for. Whoever stops early without an error says so before closing."""
 
     def __init__(self, path: Path, source: FrameSource) -> None:
         self.path = path
@@ -84,14 +84,8 @@ class ResultWriter(ABC):
     @abstractmethod
     def _write(self, result: FrameResult) -> None: ...
 
-    def close(self) -> None:
-        """Finishes the output. Closing again does nothing."""
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.is_whole = self.is_whole and not any(error)
         self.close()
 
 
@@ -214,7 +208,7 @@ class RleFile(ResultWriter):
         if self._file.closed:
             return
         self._file.seek(self._end_at)
-        self._file.write(self._end(complete=True))
+        self._file.write(self._end(complete=self.is_whole))
         self._file.truncate()
         self._file.close()
 

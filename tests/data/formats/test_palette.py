@@ -115,7 +115,7 @@ def test_annotations_of_another_kind_or_size_make_the_video_bad(
     mode: str, size: tuple[int, int], message: str, tmp_path: Path
 ):
     write_video(tmp_path, "a", {0: {1: square(0, 0)}})
-    Image.new(mode, (size[1], size[0])).save(tmp_path / "Annotations/a/00001.png")
+    Image.new(mode, (size[1], size[0]), "red").save(tmp_path / "Annotations/a/00001.png")
     dataset = open_dataset("davis17", tmp_path)
     assert list(dataset) == []
     assert message in dataset.bad[tmp_path / "Annotations/a"]

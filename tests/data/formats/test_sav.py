@@ -18,9 +18,12 @@ FRAMES = 9
 
 
 def published(kind: str) -> dict[str, Any]:
-    """A file with every published key: two masklets on frames 0, 4 and 8; the second one leaves and returns."""
+    """A file with every published key: two masklets on frames 0, 4 and 8; the second one leaves and returns.
+
+    As published, manual files have no scores but None for each masklet, and count first appearances in floats.
+    """
     masks = [[square(0, 0), square(9, 4)], [square(1, 0), nothing()], [square(2, 0), square(9, 4)]]
-    auto = {"masklet_stability_score": [[0.97, 0.99], [0.95, 0.0], [0.96, 0.98]]} if kind == "auto" else {}
+    stability = [[0.97, 0.99], [0.95, 0.0], [0.96, 0.98]] if kind == "auto" else [None, None]
     return {
         "video_id": "sav_000001",
         "video_duration": FRAMES / 24,
@@ -28,7 +31,7 @@ def published(kind: str) -> dict[str, Any]:
         "video_height": float(HW[0]),
         "video_width": float(HW[1]),
         "video_resolution": float(HW[0] * HW[1]),
-        "video_environment": ["Outdoor"],
+        "video_environment": "Outdoor",
         "video_split": "train",
         "masklet": [[dict(encode_rle(mask)) for mask in row] for row in masks],
         "masklet_id": [0, 1],
@@ -36,11 +39,11 @@ def published(kind: str) -> dict[str, Any]:
         "masklet_size_abs": [16.0, 16.0],
         "masklet_size_bucket": ["small", "small"],
         "masklet_visibility_changes": [0, 2],
-        "masklet_first_appeared_frame": [0, 0],
+        "masklet_first_appeared_frame": [0, 0] if kind == "auto" else [0.0, 0.0],
         "masklet_frame_count": [3, 3],
         "masklet_edited_frame_count": [2, 1] if kind == "manual" else [0, 0],
         "masklet_type": [kind, kind],
-        **auto,
+        "masklet_stability_score": stability,
         "masklet_num": 2,
     }
 

@@ -30,6 +30,7 @@ class ColourNetwork:
     )
     device = torch.device("cpu")
     no_memory = torch.zeros(1)
+    has_memory = True
 
     def __init__(self) -> None:
         self.asked = 0

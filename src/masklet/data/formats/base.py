@@ -6,15 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from masklet.closing import Closing
 from masklet.data.formats.files import save_frames, save_video
 from masklet.data.records import Masklet, Record
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 NO_FRAMES = "there are no frames to write beside the masks"
 
@@ -69,7 +67,7 @@ class Losses:
         return [f"{what} ({_count(list(videos))})" for what, videos in self._videos.items()]
 
 
-class RecordWriter(ABC):
+class RecordWriter(Closing, ABC):
     """Writes records of a dataset into a folder. A `with` block finishes it; `losses` tells what was not kept."""
 
     holds: ClassVar[Holds]
@@ -114,16 +112,6 @@ class RecordWriter(ABC):
             self.losses.note(NO_FRAMES, record.video_id)
         if isinstance(record.frames, tuple):
             self.losses.note("pictures became a video: colours change a little", record.video_id)
-
-    def close(self) -> None:
-        """Finishes the output. Closing again does nothing."""
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _losses(record: Record, holds: Holds) -> Iterator[str]:

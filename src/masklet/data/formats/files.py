@@ -118,16 +118,17 @@ def picture_hw(path: Path) -> tuple[int, int]:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """Object numbers (h, w) of a palette, grey or black and white PNG, as they are stored.
+    """Object numbers (h, w) int32 of a palette, grey or black and white PNG, as they are stored.
 
-    Raises RecordError for pictures of other kinds and such that cannot be read.
+    A coloured PNG whose channels are equal is taken for grey. Raises RecordError for pictures of other kinds and such
+    that cannot be read.
     """
     try:
         with Image.open(path) as picture:
             check_pixels(picture.height, picture.width, path)
-            if picture.mode not in ("P", "L", "1", "I;16", "I"):
+            ids_hw = _plane(np.asarray(picture))
+            if ids_hw is None:
                 raise RecordError(f"{path} is of mode {picture.mode}; expected a palette or grey PNG of object numbers")
-            ids_hw = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, (RecordError, FileNotFoundError)):
             raise
@@ -203,6 +204,13 @@ def checked_objects(objects: Any, what: str) -> dict[int, Mapping[str, Any]]:
     if not all(key.isdecimal() and isinstance(entry, dict) for key, entry in objects.items()):
         raise RecordError(f"{what}: expected numbers as names of objects, got {', '.join(objects)[:80]}")
     return {int(key): entry for key, entry in objects.items()}
+
+
+def _plane(pixels: np.ndarray) -> np.ndarray | None:
+    """(h, w) whole numbers, also from three equal channels; None for anything else."""
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[..., 1:3] == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    return pixels if pixels.ndim == 2 and pixels.dtype.kind in "bui" else None
 
 
 def _part(part: str) -> tuple[int, int, str]:

@@ -17,7 +17,7 @@ from masklet.data.formats.files import (
     pictures_in,
     save_mask,
 )
-from masklet.data.formats.png import frames_by_number, frames_of_files, masks_in_files
+from masklet.data.formats.png import frames_by_number, frames_of_files, masks_in_files, numbers_of
 from masklet.data.records import MAX_OBJECTS, Masklet, Record, RecordError, check_name
 
 
@@ -110,9 +110,9 @@ def _read(layout: Layout, annotations: Path, pictures: Path) -> Record:
     if not folders or len(folders) > MAX_OBJECTS:
         raise RecordError(f"{annotations}: expected 1 to {MAX_OBJECTS} numbered folders, got {len(folders)}")
     masks = {folder: natural(folder.glob("*.png")) for folder in folders}
-    name = annotations.name
+    name, numbers = annotations.name, numbers_of(paths)
     files = {
-        folder: frames_of_files(found, paths, f"{name}/{folder.name}") if paths else frames_by_number(found)
+        folder: frames_of_files(found, numbers, f"{name}/{folder.name}") if paths else frames_by_number(found)
         for folder, found in masks.items()
     }
     first = next((path for path in (*paths[:1], *(found[0] for found in masks.values() if found))), None)

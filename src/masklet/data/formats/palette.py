@@ -21,7 +21,7 @@ from masklet.data.formats.files import (
     save_ids,
     write_json,
 )
-from masklet.data.formats.png import IdPictures, frames_by_number, frames_of_files
+from masklet.data.formats.png import IdPictures, frames_by_number, frames_of_files, numbers_of
 from masklet.data.records import Masklet, Record, RecordError, check_name
 from masklet.masks import Rle
 
@@ -70,7 +70,7 @@ def read_palette(layout: Layout, root: Path, split: str | None) -> list[Entry]:
     """
     base, split = _base(layout, root, split)
     pictures, annotations = (_below(base / part, layout.resolution) for part in ("JPEGImages", "Annotations"))
-    objects = _objects_by_video(layout, root, split)
+    objects = objects_by_video(layout, root, split)
     return [
         Entry(name, annotations / name, partial(_read, layout, name, pictures, annotations, objects.get(name)))
         for name in _video_names(layout, root, split, annotations)
@@ -183,8 +183,11 @@ def _video_names(layout: Layout, root: Path, split: str | None, annotations: Pat
     return [check_name(name) for name in names_in(file)]
 
 
-def _objects_by_video(layout: Layout, root: Path, split: str | None) -> dict[str, Any]:
-    """Video -> its "objects". Looks beside a split's folder too, where that is the root."""
+def objects_by_video(layout: Layout, root: Path, split: str | None) -> dict[str, Any]:
+    """Video -> its "objects" in the layout's JSON file, nothing without one.
+
+    Looks beside a split's folder too, where that is the root. Raises RecordError for a file of another kind.
+    """
     tops = (root, root.parent) if (root / "Annotations").is_dir() else (root,)
     candidates = [top / pattern.format(split=split) for top in tops for pattern in layout.metas]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
@@ -199,7 +202,7 @@ def _read(layout: Layout, name: str, pictures: Path, annotations: Path, objects:
     masks = tuple(path for path in pictures_in(annotations / name) if path.suffix.lower() == ".png")
     if not masks:
         raise RecordError(f"{annotations / name} holds no PNG annotations")
-    files = frames_of_files(masks, paths, name) if paths else frames_by_number(masks, layout.first)
+    files = frames_of_files(masks, numbers_of(paths), name) if paths else frames_by_number(masks, layout.first)
     ids = IdPictures(files, picture_hw((paths or masks)[0]), binary=layout.binary)
     known = None if objects is None else checked_objects(objects, f"{name} in meta.json")
     ids.known = None if known is None else set(known)

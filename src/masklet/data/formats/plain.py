@@ -24,7 +24,7 @@ from masklet.data.formats.files import (
     write_json,
 )
 from masklet.data.formats.palette import OBJECT_IDS
-from masklet.data.formats.png import IdPictures, frames_by_number, frames_of_files
+from masklet.data.formats.png import IdPictures, frames_by_number, frames_of_files, numbers_of
 from masklet.data.records import MAX_OBJECTS, Masklet, Record, RecordError, check_name, pictures_of
 from masklet.masks import Rle
 
@@ -136,7 +136,7 @@ def _read_video(video: Path, masks: Path) -> Record:
         raise RecordError(f"{masks} holds no PNG masks")
     if video.is_dir():
         paths = pictures_in(video)
-        ids = IdPictures.of_unknown_kind(frames_of_files(found, paths, video.stem), picture_hw(found[0]))
+        ids = IdPictures.of_unknown_kind(frames_of_files(found, numbers_of(paths), video.stem), picture_hw(found[0]))
         return Record(video.stem, ids.video_hw, len(paths), _masklets(ids), frames=paths)
     video_hw, count, fps = video_rate(video)
     ids = IdPictures.of_unknown_kind(frames_by_number(found), video_hw)

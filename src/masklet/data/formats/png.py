@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -85,13 +85,14 @@ def masks_in_files(files: Mapping[int, Path], video_hw: tuple[int, int]) -> Lazy
 
 
 @lru_cache(maxsize=8)
-def _names_of(pictures: tuple[Path, ...]) -> dict[str, int]:
+def numbers_of(pictures: tuple[Path, ...]) -> Mapping[str, int]:
+    """Name without suffix -> frame."""
     return {path.stem: index for index, path in enumerate(pictures)}
 
 
-def frames_of_files(masks: tuple[Path, ...], pictures: tuple[Path, ...], what: str) -> dict[int, Path]:
+def frames_of_files(masks: Iterable[Path], number_of: Mapping[str, int], what: str) -> dict[int, Path]:
     """Frame -> PNG of the same name as the picture. Raises RecordError for one without a picture."""
-    number_of = _names_of(pictures)
+    masks = tuple(masks)
     stray = next((path for path in masks if path.stem not in number_of), None)
     if stray is not None:
         raise RecordError(f"{what}: {stray.name} has no picture of the same name")

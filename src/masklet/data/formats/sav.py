@@ -54,6 +54,7 @@ MASKLET_KEYS = (
 """Keys whose values are lists with one entry an object."""
 
 STABILITY = "masklet_stability_score"
+"""A table of scores in automatic files; in manual ones, as published, None for each object."""
 KEYS = (*VIDEO_KEYS, "masklet", *MASKLET_KEYS, STABILITY, "masklet_num")
 
 
@@ -148,7 +149,11 @@ def changes_of(seen: Sequence[bool]) -> int:
 
 
 def derived_values(masks: Mapping[int, Rle], video_hw: tuple[int, int]) -> dict[str, Any]:
-    """What SA-V publishes of a masklet, without "masklet_", computed from its masks."""
+    """What SA-V publishes of a masklet, without "masklet_", computed from its masks.
+
+    The first appearance is counted in annotated frames, as in the published files: there an object that is first seen
+    on the 114th of 121 annotated frames of a video of 483 has 113.
+    """
     seen = visible_frames(Masklet(0, masks))
     areas = [int(np.count_nonzero(decode_rle(masks[frame]))) for frame, is_seen in seen if is_seen]
     mean = sum(areas) / len(areas) if areas else 0.0
@@ -157,7 +162,7 @@ def derived_values(masks: Mapping[int, Rle], video_hw: tuple[int, int]) -> dict[
         "size_abs": mean,
         "size_bucket": bucket_of(mean),
         "visibility_changes": changes_of([is_seen for _, is_seen in seen]),
-        "first_appeared_frame": next((frame for frame, is_seen in seen if is_seen), 0),
+        "first_appeared_frame": next((place for place, (_, is_seen) in enumerate(seen) if is_seen), 0),
         "frame_count": len(seen),
         "edited_frame_count": 0,
     }
@@ -210,7 +215,7 @@ def _values_by_object(document: dict[str, Any], count: int, path: Path) -> list[
 def _scores_by_object(document: dict[str, Any], frames: int, objects: int, path: Path) -> list[dict[int, float]]:
     """For each object frame -> stability, from a table of rows by frame, as that of the masks, or by object."""
     table = document.get(STABILITY)
-    if not table:
+    if not _has_scores(table):
         return [{} for _ in range(objects)]
     rows = [as_list(row, f"{path}: {STABILITY}") for row in as_list(table, f"{path}: {STABILITY}")]
     shapes = {(len(rows), len(row)) for row in rows}
@@ -222,18 +227,26 @@ def _scores_by_object(document: dict[str, Any], frames: int, objects: int, path:
     return [{frame * STRIDE: score for frame, score in enumerate(row)} for row in by_object]
 
 
+def _has_scores(table: Any) -> bool:
+    return bool(table) and not (isinstance(table, list) and all(row is None for row in table))
+
+
 def _free(number: int, taken: set[int]) -> int:
     return number if number not in taken else max(taken) + 1
 
 
 def _video_values(document: dict[str, Any]) -> dict[str, Any]:
-    """What a file says beside the masklets: of the video, in keys that are not published, and in rows without any."""
+    """What a file says beside the masklets: of the video, in keys that are not published, and in rows without any.
+
+    A table of stability that is not by frames is kept as it is too.
+    """
     if not document["masklet_id"]:
         return dict(document)
     values = {key: value for key, value in document.items() if key not in (*MASKLET_KEYS, STABILITY, "masklet")}
     table = document.get(STABILITY)
-    by_object = table is not None and (not table or len(table) != len(document["masklet"]))
-    return {**values, STABILITY: table} if by_object else values
+    if STABILITY not in document or (_has_scores(table) and len(table) == len(document["masklet"])):
+        return values
+    return {**values, STABILITY: table}
 
 
 def _by_kind(record: Record) -> list[list[Masklet]]:
@@ -266,6 +279,8 @@ def _columns(record: Record, masklets: Sequence[Masklet], kind: str) -> dict[str
     columns |= {key: [row[key] for row in rows] for key in MASKLET_KEYS if all(key in row for row in rows)}
     if kind == "auto" and masklets and all(set(frames) <= set(masklet.scores) for masklet in masklets):
         columns[STABILITY] = [[masklet.scores[frame] for masklet in masklets] for frame in frames]
+    elif kind == "manual":
+        columns[STABILITY] = [None for _ in masklets]
     return columns
 
 

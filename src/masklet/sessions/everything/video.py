@@ -15,9 +15,9 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-from typing_extensions import Self
 
 from masklet import masks
+from masklet.closing import Closing
 from masklet.masks import Rle
 from masklet.model.config import MemoryConfig
 from masklet.model.sam2 import SegmentationNetwork
@@ -70,7 +70,7 @@ class _Seen:
     presence: float
 
 
-class MaskletGenerator:
+class MaskletGenerator(Closing):
     """Finds and follows the objects of one video.
 
     ``frames`` is anything that ``video.read.open_frames`` takes. Memory does not grow with the video's length:
@@ -116,12 +116,6 @@ class MaskletGenerator:
         self._session.close()
         if self._owns_source:
             self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _begin(self, frame: int, watch: Watcher | None) -> MaskletFrame:
         search = MaskGenerator(self.network, self.settings.first).search(self._source[frame])

@@ -12,6 +12,7 @@ from click.testing import Result
 from PIL import Image
 
 from masklet.cli.find import mask_settings, masklet_settings
+from masklet.data.datasets import open_dataset
 
 from .conftest import FRAMES, HEIGHT, WIDTH
 
@@ -50,6 +51,27 @@ def test_masklets_of_a_video_are_written_frame_by_frame(clip: Path, everything: 
     assert f"{FRAMES} frames" in result.stderr
 
 
+def test_masklets_are_written_as_a_dataset_that_says_they_are_automatic(clip: Path, everything: Run, tmp_path: Path):
+    video = ("--points-per-side", 2, "--crop-layers", 0, "--max-objects", 2, "--min-region-area", 0)
+    outs = ("--out", tmp_path / "masks.json", "--format", "rle", "--out", tmp_path / "sav", "--format", "sav")
+    result = everything(clip, *video, "--discover-every", 0, *outs)
+    assert result.exit_code == 0, result.output
+    assert "not kept: SA-V annotates every fourth frame" in result.stderr
+    (record,) = open_dataset("sav", tmp_path / "sav")
+    objects = {entry["object"] for frame in frames_of(tmp_path / "masks.json") for entry in frame["objects"]}
+    assert [(one.id, one.provenance) for one in record.masklets] == [(obj, "auto") for obj in sorted(objects)]
+    shown = {entry["object"]: entry for entry in frames_of(tmp_path / "masks.json")[0]["objects"]}
+    assert all(one.masks[0] == shown[one.id]["segmentation"] for one in record.masklets)
+
+
+def test_masks_of_a_picture_are_written_as_coco(photo: Path, everything: Run, tmp_path: Path):
+    result = everything(photo, "--points-per-side", 1, "--out", tmp_path / "coco", "--format", "coco")
+    assert result.exit_code == 0, result.output
+    (record,) = open_dataset("coco", tmp_path / "coco")
+    assert f"{len(record.masklets)} masks" in result.stderr
+    assert record.video_id == photo.stem
+
+
 def test_start_and_end_bound_the_frames(clip: Path, everything: Run, tmp_path: Path):
     video = ("--points-per-side", 1, "--crop-layers", 0, "--max-objects", 1, "--discover-every", 0)
     everything(clip, *video, "--start", 2, "--end", 3, "--out", tmp_path / "masks.json")
@@ -73,6 +95,7 @@ def test_ctrl_c_leaves_what_is_finished(
     assert result.exit_code == 130, result.output
     assert "Stopped" in result.stderr
     assert [frame["frame"] for frame in frames_of(out)] == [0]
+    assert json.loads(out.read_text())["complete"] is False
 
 
 @pytest.mark.parametrize(

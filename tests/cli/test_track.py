@@ -167,7 +167,8 @@ def test_help_lists_the_formats(masklet: Run):
 
 def test_ctrl_c_leaves_a_usable_video_and_says_how_to_go_on(weights: Path, tmp_path: Path):
     clip = write_clip(tmp_path / "long.mp4", 300)
-    arguments = ["track", "long.mp4", "--click", "0:12,20", "--out", "overlay.mp4", "--weights", str(weights)]
+    arguments = ["track", "long.mp4", "--click", "0:12,20", "--out", "overlay.mp4", "--out", "masks.json"]
+    arguments += ["--weights", str(weights)]
     terminal, stderr = pty.openpty()
     fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     process = subprocess.Popen(
@@ -188,6 +189,7 @@ def test_ctrl_c_leaves_a_usable_video_and_says_how_to_go_on(weights: Path, tmp_p
     )
     assert next_frame == last + 1
     assert size_and_rate(tmp_path / "overlay.mp4")[0] == last + 1
+    assert json.loads((tmp_path / "masks.json").read_text())["complete"] is False
 
 
 def read_until(terminal: int, pattern: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from masklet.cli import INTERRUPTED
-from masklet.cli.options import FILE, FORMATS_HELP, takes_network, takes_outputs
+from masklet.cli.options import AT_THE_END_HELP, FILE, takes_network, takes_outputs
 from masklet.cli.outputs import named_outputs
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command("everything", short_help="Find all objects of a picture, or follow all of a video.", epilog=FORMATS_HELP)
+@click.command(
+    "everything", short_help="Find all objects of a picture, or follow all of a video.", epilog=AT_THE_END_HELP
+)
 @click.argument("path", type=FILE, metavar="IMAGE_OR_VIDEO")
 @takes_outputs
 @takes_network
@@ -84,6 +86,7 @@ def everything(
     \b
       masklet everything photo.jpg --out masks.json --out overlay.png
       masklet everything clip.mp4 --max-objects 16 --out overlay.mp4
+      masklet everything clip.mp4 --format sav --out sav_000
     """
     from masklet.cli.find import find_in_picture, find_in_video, mask_settings, masklet_settings
     from masklet.cli.follow import report_damage

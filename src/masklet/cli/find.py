@@ -64,7 +64,7 @@ def find_in_picture(
     """Masks numbered from the largest to the smallest. Ctrl-C ends the search; what was found is written."""
     search = MaskGenerator(load(), settings).search(source[0])
     done, was_stopped = 0, False
-    with opened(outputs, source) as writers:
+    with opened(outputs, source, "auto") as writers:
         with stop_on_interrupt() as asked, tqdm(total=search.points, unit=" points", disable=None) as bar:
             for done in search:
                 bar.update(done - bar.n)
@@ -73,6 +73,7 @@ def find_in_picture(
                     break
         found = sorted(search.found(), key=lambda one: -one.area)
         _write_picture(writers, source[0], found)
+        _conclude(writers, was_stopped)
     stopped = [f"Stopped after {done} of {search.points} points: what was found there is written."]
     return Found([f"{len(found)} masks", *(stopped if was_stopped else [])], was_stopped)
 
@@ -90,7 +91,7 @@ def find_in_video(
     if not start <= last < len(source):
         raise ValueError(f"frames {start} to {last} were asked for, but the video has frames 0 to {len(source) - 1}")
     tally = _Tally(start, last)
-    with MaskletGenerator(load(), source, settings) as generator, opened(outputs, source) as writers:
+    with MaskletGenerator(load(), source, settings) as generator, opened(outputs, source, "auto") as writers:
         frames = _begun(generator, start, end)
         total = last - start + 1
         with stop_on_interrupt() as asked, tqdm(total=total, unit=" frames", disable=None) as bar:
@@ -100,6 +101,7 @@ def find_in_video(
                 bar.update()
                 if asked.is_set():
                     break
+        _conclude(writers, tally.was_stopped)
     return tally.result
 
 
@@ -136,12 +138,27 @@ class _Tally:
         self.merged += [f"object {one} is object {it} from frame {frame.frame} on" for one, it in frame.merged.items()]
 
     @property
+    def done(self) -> int:
+        """The last frame that is finished."""
+        return self.start + self.frames - 1
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether frames are missing."""
+        return self.done < self.last
+
+    @property
     def result(self) -> Found:
         """The report."""
-        done, rate = self.start + self.frames - 1, self.frames / (time.perf_counter() - self.begin)
+        rate = self.frames / (time.perf_counter() - self.begin)
         summary = f"{len(self.objects)} objects, {self.later} found later; {self.frames} frames, {rate:.2f} a second"
-        stopped = [f"Stopped: frames {self.start} to {done} are finished and written."] if done < self.last else []
-        return Found([*self.merged, summary, *stopped], was_stopped=done < self.last)
+        stopped = [f"Stopped: frames {self.start} to {self.done} are finished and written."] if self.was_stopped else []
+        return Found([*self.merged, summary, *stopped], self.was_stopped)
+
+
+def _conclude(writers: Iterable[ResultWriter], was_stopped: bool) -> None:
+    for writer in writers:
+        writer.is_whole = not was_stopped
 
 
 def _write_picture(writers: Iterable[ResultWriter], picture: Any, found: Sequence[FoundMask]) -> None:

@@ -95,6 +95,8 @@ def follow(
                     record(result, source, shown, at_once)
             for frame in run.done if later else ():
                 record(session.result(frame), source, shown, later)
+            for writer in writers:
+                writer.is_whole = not run.was_stopped
     return run
 
 

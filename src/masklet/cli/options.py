@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from masklet.data.formats import AT_THE_END
 from masklet.video import FORMATS
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ FILE = click.Path(path_type=Path)
 FORMATS_HELP = """\b
 Formats, by the name of --out or as --format:
 """ + "\n".join(f"  {name:<12} {text}" for name, text in FORMATS.items())
+AT_THE_END_HELP = f"{FORMATS_HELP}\n\n\b\nAs --format, of datasets (a folder, written at the end):\n" + "\n".join(
+    f"  {name:<13} {text}" for name, text in AT_THE_END.items()
+)
 
 
 class TypedPrompt(click.ParamType):
@@ -69,7 +73,7 @@ def takes_prompts(command: C) -> C:
 def takes_outputs(command: C) -> C:
     """Passes ``paths`` and ``formats``."""
     name = click.option("-o", "--out", "paths", multiple=True, type=FILE, metavar="PATH", help="Output; repeatable.")
-    known = click.Choice(list(FORMATS))
+    known = click.Choice([*FORMATS, *AT_THE_END])
     kind = click.option("--format", "formats", multiple=True, type=known, metavar="FORMAT", help="Its format.")
     return name(kind(command))
 

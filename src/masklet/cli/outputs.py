@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from masklet.data.formats import AT_THE_END
+
 if TYPE_CHECKING:
     from masklet.video.source import FrameSource
     from masklet.video.write import ResultWriter
@@ -45,12 +49,30 @@ def named_outputs(paths: Sequence[Path], formats: Sequence[str], source: Path, *
 
 
 @contextmanager
-def opened(outputs: Iterable[Output], source: FrameSource) -> Iterator[list[ResultWriter]]:
-    """Writers for all outputs, finished on the way out whatever happened."""
-    from masklet.video.write import open_writer
+def opened(
+    outputs: Iterable[Output], source: FrameSource, provenance: str | None = None
+) -> Iterator[list[ResultWriter]]:
+    """Writers for all outputs, finished on the way out whatever happened.
+
+    Datasets are told the provenance of the masks, and what they could not hold is said on stderr.
+    """
+    from masklet.data.formats.results import RecordResults
 
     with ExitStack() as stack:
-        yield [stack.enter_context(open_writer(output.path, source, output.format)) for output in outputs]
+        writers = [stack.enter_context(_writer(output, source, provenance)) for output in outputs]
+        yield writers
+    for writer in writers:
+        for loss in writer.losses if isinstance(writer, RecordResults) else ():
+            click.echo(f"{writer.path}: not kept: {loss}", err=True)
+
+
+def _writer(output: Output, source: FrameSource, provenance: str | None) -> ResultWriter:
+    from masklet.data.formats.results import RecordResults
+    from masklet.video.write import open_writer
+
+    if output.format in AT_THE_END:
+        return RecordResults(output.path, source, output.format, provenance)
+    return open_writer(output.path, source, output.format)
 
 
 def _check_distinct(paths: Sequence[Path], source: Path) -> None:

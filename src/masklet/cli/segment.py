@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from masklet.cli.options import FILE, FORMATS_HELP, takes_network, takes_outputs, takes_prompts
+from masklet.cli.options import AT_THE_END_HELP, FILE, takes_network, takes_outputs, takes_prompts
 from masklet.cli.outputs import named_outputs, opened
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from masklet.sessions.results import ImageResult
 
 
-@click.command("segment", short_help="Cut objects out of a picture.", epilog=FORMATS_HELP)
+@click.command("segment", short_help="Cut objects out of a picture.", epilog=AT_THE_END_HELP)
 @click.argument("image", type=FILE)
 @takes_prompts
 @takes_outputs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from masklet.cli import INTERRUPTED
-from masklet.cli.options import FILE, FORMATS_HELP, takes_network, takes_outputs, takes_prompts
+from masklet.cli.options import AT_THE_END_HELP, FILE, takes_network, takes_outputs, takes_prompts
 from masklet.cli.outputs import named_outputs
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FRAME = click.IntRange(min=0)
 
 
-@click.command("track", short_help="Follow objects through a video.", epilog=FORMATS_HELP)
+@click.command("track", short_help="Follow objects through a video.", epilog=AT_THE_END_HELP)
 @click.argument("video", type=FILE)
 @takes_prompts
 @takes_outputs

@@ -28,5 +28,11 @@ WRITE_ONLY = {
 }
 """What can be written only: format -> what it is."""
 
+VIEWS = ("rle", "overlay", "cutout-png", "cutout-webm")
+"""Formats that results are written in frame by frame, see `masklet.video.FORMATS`."""
+
 WRITABLE = {**READABLE, **WRITE_ONLY}
 """What can be written: format -> what it is."""
+
+AT_THE_END = {name: text for name, text in WRITABLE.items() if name not in VIEWS}
+"""Formats that results are written in when all are there: format -> what it is."""

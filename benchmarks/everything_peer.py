@@ -1,13 +1,13 @@
 """Whether automatic masks equal those of the published generator, and how long both take.
 
-Measured: for several settings, the number of masks on both sides, the lowest IoU between a mask and its counterpart,
-the largest differences of box (pixels), predicted IoU and stability, and seconds. The weights are seeded and the
-pictures drawn by tests/parity, so nothing is downloaded. With such weights few masks are good ones: the thresholds are
-low.
+Measured: for several settings and all output modes, the number of masks on both sides, the lowest IoU between a mask
+and its counterpart, the largest differences of box (pixels), predicted IoU and stability, and seconds. The weights are
+seeded and the picture is drawn by tests/parity, so nothing is downloaded. With such weights few masks are good ones and
+all are much alike: all are kept, but in the cases `nms` and `thresholds`, which is set to keep about a quarter.
 
-Command: python benchmarks/everything_peer.py --points 4 --image-size 256
-Needs an environment in which PyPI sam2 1.1.0 is installed too. Time: a minute or two on two cores. The last line
-printed is JSON; exit status 1 if the masks are not the same.
+Command: .venv-peers/bin/python benchmarks/everything_peer.py --points 4 --image-size 256
+Needs the environment that benchmarks/peers.py makes. Time: a minute or two on two cores. The last line printed is JSON;
+exit status 1 if the masks are not the same.
 
 Small regions: the package hands their area to an extension that its wheel does not have. Here the function that it
 keeps for that purpose, ``postprocess_small_regions``, is called after it.
@@ -40,6 +40,10 @@ PARITY = Path(__file__).resolve().parents[1] / "tests" / "parity"
 CONFIG, PEER_CONFIG = "sam2.1_hiera_tiny", "configs/sam2.1/sam2.1_hiera_t.yaml"
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
+    "binary masks": {"output_mode": "binary_mask"},
+    "uncompressed": {"output_mode": "uncompressed_rle"},
+    "nms": {"box_nms_thresh": 0.98},
+    "thresholds": {},
     "crops": {"crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
     "refined": {"use_m2m": True},
     "single": {"multimask_output": False},
@@ -69,7 +73,7 @@ def their_network(image_size: int) -> Any:
 def theirs(network: Any, picture: np.ndarray, settings: dict[str, Any]) -> Records:
     kind = import_module("sam2.automatic_mask_generator").SAM2AutomaticMaskGenerator
     min_area = settings.get("min_mask_region_area", 0)
-    generator = kind(network, output_mode="coco_rle", **{**settings, "min_mask_region_area": 0})
+    generator = kind(network, **{**settings, "min_mask_region_area": 0})
     side = network.image_size
     generator.predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
     if min_area:
@@ -88,7 +92,16 @@ def theirs(network: Any, picture: np.ndarray, settings: dict[str, Any]) -> Recor
 
 
 def ours(network: SegmentationNetwork, picture: np.ndarray, settings: dict[str, Any]) -> Records:
-    return MaskGenerator(network, output_mode="coco_rle", **settings).records(picture)
+    return MaskGenerator(network, **settings).records(picture)
+
+
+def middle_thresholds(records: Records) -> dict[str, float]:
+    """Thresholds between the two middle values, so that none lies on a threshold."""
+    found = {}
+    for setting, name in (("pred_iou_thresh", "predicted_iou"), ("stability_score_thresh", "stability_score")):
+        values = sorted(record[name] for record in records)
+        found[setting] = float(np.mean(values[(len(values) - 1) // 2 : len(values) // 2 + 1]))
+    return found
 
 
 def compare(peer: Records, own: Records) -> dict[str, float]:
@@ -107,7 +120,9 @@ def difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> float:
 
 
 def iou(a: Any, b: Any) -> float:
-    first, second = masks.decode_rle(a), masks.decode_rle(b)
+    """Of two masks in the same output mode."""
+    assert type(a) is type(b), f"expected one output mode, got {type(a)} and {type(b)}"
+    first, second = (one if isinstance(one, np.ndarray) else masks.decode_rle(one) for one in (a, b))
     return float((first & second).sum() / (first | second).sum())
 
 
@@ -129,30 +144,28 @@ def module(name: str) -> ModuleType:
 @click.option("--points", default=4, show_default=True, help="Points per side.")
 @click.option("--size", nargs=2, default=(360, 540), show_default=True, help="Height and width of the picture.")
 @click.option("--image-size", default=1024, show_default=True, help="Side of the square that the networks see.")
-@click.option("--iou-threshold", default=0.3, show_default=True)
-@click.option("--stability-threshold", default=0.5, show_default=True)
-@click.option("--box-nms", default=0.98, show_default=True, help="Masks of seeded weights are much alike.")
 @click.option("--case", "cases", multiple=True, type=click.Choice(list(CASES)), default=tuple(CASES))
 def main(
     points: int,
     size: tuple[int, int],
     image_size: int,
-    iou_threshold: float,
-    stability_threshold: float,
-    box_nms: float,
     cases: Sequence[str],
 ) -> None:
     picture = module("scenes").frame(3, 0, *size)
     networks = their_network(image_size), our_network(image_size)
     common = {
         "points_per_side": points,
-        "pred_iou_thresh": iou_threshold,
-        "stability_score_thresh": stability_threshold,
-        "box_nms_thresh": box_nms,
+        "pred_iou_thresh": 0.0,
+        "stability_score_thresh": 0.0,
+        "box_nms_thresh": 1.0,
+        "crop_nms_thresh": 1.0,
+        "output_mode": "coco_rle",
     }
     report: dict[str, dict[str, float]] = {}
     for case in cases:
         settings = {**common, **CASES[case]}
+        if case == "thresholds":
+            settings |= middle_thresholds(theirs(networks[0], picture, common))
         peer, their_seconds = timed(theirs, networks[0], picture, settings)
         own, our_seconds = timed(ours, networks[1], picture, settings)
         report[case] = {**compare(peer, own), "their_seconds": their_seconds, "our_seconds": our_seconds}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_vos_writes_results_predictions_plots_and_cases(root: Path, weights: Pat
     assert "objects  sequences" in found.stderr
     assert sorted(path.name for path in (tmp_path / "out/predictions/clip").iterdir())[-1] == "00003.png"
     assert results(tmp_path / "out")["plan"]["protocol"] == {"prompt": "3-click", "overlap": None}
+
+
+def test_two_processes_that_go_on_with_a_stopped_run_find_the_same(root: Path, weights: Path, tmp_path: Path):
+    for name in ("b", "c"):
+        for part in ("JPEGImages", "Annotations"):
+            shutil.copytree(root / part / "clip", root / part / name)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    assert measured("vos", root, alone, weights).exit_code == 0
+    shutil.copytree(alone, together)
+    shutil.rmtree(together / "predictions")
+    for name in ("c", "clip"):
+        (together / f"sequences/{name}.json").unlink()
+    found = measured("vos", root, together, weights, "--workers", 2)
+    assert found.exit_code == 0, found.output
+    assert sorted(path.name for path in (together / "predictions").iterdir()) == ["c", "clip"]
+    rows = [results(out)["rows"] for out in (alone, together)]
+    assert [row["sequence"] for row in rows[1]] == ["b", "c", "clip"]
+    assert [row["jf"] for row in rows[1]] == pytest.approx([row["jf"] for row in rows[0]], abs=0.01)
 
 
 def test_interactive_tells_what_each_tracker_needs(root: Path, weights: Path, tmp_path: Path):

@@ -54,7 +54,7 @@ class AnnotatedVideo:
 
     def group_of(self, obj: int) -> Group | None:
         """Whether the object's class is seen or unseen; None where nothing says so."""
-        return self.groups.get(obj, self.groups.get(None))
+        return self.groups[obj] if obj in self.groups else self.groups.get(None)
 
     def annotation_files(self, number_of: Mapping[str, int]) -> dict[int | None, dict[int, Path]]:
         """Object -> frame number -> file in order of frames; the object is None for files that hold several.

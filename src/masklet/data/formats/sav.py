@@ -243,7 +243,7 @@ def _video_values(document: dict[str, Any]) -> dict[str, Any]:
     if not document["masklet_id"]:
         return dict(document)
     values = {key: value for key, value in document.items() if key not in (*MASKLET_KEYS, STABILITY, "masklet")}
-    table = document.get(STABILITY)
+    table: Any = document.get(STABILITY)
     if STABILITY not in document or (_has_scores(table) and len(table) == len(document["masklet"])):
         return values
     return {**values, STABILITY: table}

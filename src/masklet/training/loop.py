@@ -27,6 +27,7 @@ from masklet.training.saving import load_newest, save_step
 from masklet.training.simulation import Simulation, draw_plan
 from masklet.training.sparing import recompute_blocks
 from masklet.training.unroll import Outcome, Unroll
+from masklet.training.validation import Validation, Watch
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Recipe:
     keep: int = 2
     """Checkpoints that are kept."""
     picture_every: int = 500
+    validation: Validation | None = None
+    """With it the run gives the weights of the best score, and ends when they are long past."""
     released_as: NetworkConfig | None = None
     """Configuration that the trained weights are saved with, where it is not the one of training."""
     licence: str = "unknown"
@@ -86,11 +89,16 @@ class Run:
         self.adamw = optimizer(self.network, recipe.rates)
         self.averaged = moving_average(self.network, recipe.average) if recipe.average else None
         self.step = load_newest(folder, self.network, self.adamw, self.averaged)
+        self.watch = Watch(recipe.validation, folder, peers) if recipe.validation else None
 
     def train(self) -> SegmentationNetwork:
         """All steps that are left; continues from the folder's newest checkpoint if there is one."""
         steps = self.recipe.schedule.steps
+        if self.watch is not None and self.watch.is_over(self.step):
+            return self.result()
         with Report(self.folder, self.recipe, active=self.peers.leads, first=self.step) as report:
+            if self.watch is not None and not self.watch.has_looked:
+                self._look(self.watch, report)
             batches = loader(self._batches(), self.recipe.workers)
             bar = tqdm(batches, total=steps, initial=self.step, unit="step", disable=not self.peers.leads)
             for parts in bar:
@@ -99,15 +107,36 @@ class Run:
                 report.add(self.step, loss, outcomes, parts, seconds=time.perf_counter() - started)
                 bar.set_postfix(report.summary(self.peers.count), refresh=False)
                 self.step += 1
-                if self.step % self.recipe.save_every == 0 or self.step == steps:
+                over = self._is_over(report)
+                if over or self.step % self.recipe.save_every == 0 or self.step == steps:
                     self._save()
+                if over:
+                    break
         return self.result()
 
     def result(self) -> SegmentationNetwork:
-        """The network that the run gives: the averaged one if the recipe asks for it."""
+        """The network that the run gives: averaged if the recipe asks for it, with the best weights if it validates."""
+        network = self._averaged()
+        if self.watch is not None:
+            self.watch.restore(network)
+        return network.eval()
+
+    def _averaged(self) -> SegmentationNetwork:
         network = self.network if self.averaged is None else self.averaged.module
         assert isinstance(network, SegmentationNetwork)
-        return network.eval()
+        return network
+
+    def _is_over(self, report: Report) -> bool:
+        """Looks at the network if it is time to. Whether going on is of no use."""
+        is_last = self.step == self.recipe.schedule.steps
+        if self.watch is None or not (is_last or self.watch.is_due(self.step)):
+            return False
+        self._look(self.watch, report)
+        return self.watch.is_over(self.step)
+
+    def _look(self, watch: Watch, report: Report) -> None:
+        report.add_score(self.step, watch.look(self.step, self._averaged()))
+        self.network.train()
 
     def _batches(self) -> SeededBatches:
         recipe = self.recipe

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: its settings, a log line per step, TensorBoard scalars and pictures, the curve."""
+"""What a run leaves to look at: settings, a log line per step and per score, TensorBoard's log, the curve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import warnings
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RECENT = 20
 LOG = "log.jsonl"
+SCORES = "scores.jsonl"
 
 
 class Report:
@@ -37,6 +38,7 @@ class Report:
         if active:
             folder.mkdir(parents=True, exist_ok=True)
             forget_after(folder / LOG, first)
+            forget_after(folder / SCORES, first + 1)
             write_settings(folder, recipe)
             self.board = open_board(folder, first)
 
@@ -67,6 +69,15 @@ class Report:
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(record) + "\n")
         self._show(record, outcomes[0], parts[0])
+
+    def add_score(self, step: int, score: float) -> None:
+        """What validation says of the weights after ``step`` steps."""
+        if not self.active:
+            return
+        with (self.folder / SCORES).open("a") as log:
+            log.write(json.dumps({"step": step, "score": round(score, 4)}) + "\n")
+        if self.board is not None:
+            self.board.add_scalar("score", score, step)
 
     def summary(self, processes: int) -> dict[str, str]:
         """For the progress bar: means over the last steps."""
@@ -127,12 +138,14 @@ def marks(outcome: Outcome, frame: int, obj: int) -> PromptMarks:
 
 def write_settings(folder: Path, recipe: Recipe) -> None:
     """The resolved recipe and the revision of the code it ran with."""
-    settings = {"recipe": asdict(recipe), "revision": revision()}
-    (folder / "settings.json").write_text(json.dumps(settings, indent=2, default=name_of) + "\n")
+    settings = {"recipe": recipe, "revision": revision()}
+    (folder / "settings.json").write_text(json.dumps(settings, indent=2, default=told) + "\n")
 
 
-def name_of(value: Any) -> str:
-    """Functions and the like, as they are called."""
+def told(value: Any) -> Any:
+    """Records by their fields; functions and the like as they are called."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     return getattr(value, "__qualname__", None) or str(value)
 
 
@@ -173,13 +186,13 @@ def _step(line: str) -> float:
 
 
 def draw_curve(folder: Path) -> None:
-    """curve.png: loss and IoU over the steps, smoothed."""
+    """curve.png: loss and IoU over the steps, smoothed, and the scores of validation."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         warnings.warn("no curve is drawn; pip install masklet[train] to get one", stacklevel=2)
         return
-    records = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    records = read_lines(folder / LOG)
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, names in ((left, ["loss"]), (right, ["prompt_iou", "track_iou"])):
@@ -189,9 +202,20 @@ def draw_curve(folder: Path) -> None:
                 steps, values = zip(*points, strict=True)
                 axes.plot(steps, smooth(np.array(values)), label=name)
         axes.set_xlabel("step")
-        axes.legend()
+    scores = read_lines(folder / SCORES)
+    if scores:
+        right.plot(
+            [line["step"] for line in scores], [line["score"] for line in scores], marker=".", label="validation"
+        )
+    left.legend()
+    right.legend()
     right.set_ylim(0, 1)
     figure.savefig(folder / "curve.png", dpi=120)
+
+
+def read_lines(log: Path) -> list[dict[str, Any]]:
+    """The records of a log, none where there is no such file."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def smooth(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_model_state_dict,
+    set_state_dict,
+)
 from torch.optim.swa_utils import AveragedModel
 
 from masklet.checkpoints import save_network
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from masklet.training.loop import Recipe
 
 NAME = re.compile(r"step_(\d+)\.pt")
+BEST = "best.pt"
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, broadcast_from_rank0=False)
 
 
@@ -47,12 +54,17 @@ def save_step(
         "adamw": optimiser,
         "averaged": None if averaged is None else averaged.state_dict(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / "unfinished.pt"
-    torch.save(state, beside)
-    beside.replace(folder / f"step_{step:08d}.pt")
+    write_whole(state, folder / f"step_{step:08d}.pt")
     for _, old in list(checkpoints(folder))[keep:]:
         old.unlink()
+
+
+def write_whole(state: dict[str, Any], path: Path) -> None:
+    """A file that is there completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name("unfinished.pt")
+    torch.save(state, beside)
+    beside.replace(path)
 
 
 def load_newest(
@@ -67,6 +79,24 @@ def load_newest(
     if averaged is not None and state["averaged"] is not None:
         averaged.load_state_dict(state["averaged"])
     return state["step"]
+
+
+def save_best(folder: Path, step: int, score: float, network: SegmentationNetwork, peers: Peers) -> None:
+    """Keep weights, in place of those that were the best before."""
+    tensors = get_model_state_dict(network, options=WHOLE)
+    if peers.leads:
+        write_whole({"step": step, "score": score, "network": tensors}, folder / BEST)
+
+
+def load_best(folder: Path, network: SegmentationNetwork | None = None) -> dict[str, Any] | None:
+    """What ``save_best`` kept, None where there is nothing; fills ``network`` with the weights."""
+    path = folder / BEST
+    if not path.exists():
+        return None
+    best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if network is not None:
+        set_model_state_dict(network, best["network"], options=WHOLE)
+    return best
 
 
 def save_result(network: SegmentationNetwork, folder: Path, recipe: Recipe) -> Path:

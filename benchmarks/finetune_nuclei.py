@@ -1,0 +1,56 @@
+"""Fine-tune on microscopy images of nuclei: what does a small network gain on images that it has not seen?
+
+    python benchmarks/finetune_nuclei.py --data nuclei --out runs/nuclei                       # the built-in weights
+    python benchmarks/finetune_nuclei.py --data nuclei --weights sam2.1-hiera-tiny --out runs/tiny
+
+NUCLEI holds pictures NAME.jpg and NAME.png of the same size with the number of the nucleus at every pixel, such as the
+160 images of the 2018 Data Science Bowl (CC0) that the built-in weights know as one kind of many. Every fifth image is
+held out and used for the table alone; of the others, a fifth is watched to choose the weights. All is done by
+`masklet finetune`, to which unknown options are passed on (`--steps 300 --size 256` for a slow machine).
+
+Needs ten minutes on a graphics card; on two processor cores, hours. The picture is before_after.png in --out. The last
+line is JSON: mean IoU after some clicks, before and after, and the number of nuclei.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+EVERY = 5
+
+
+def main() -> None:
+    """Lay the images out as a person would bring them, and fine-tune."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of NAME.jpg and NAME.png")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the run")
+    arguments, options = parser.parse_known_args()
+    learn, test = lay_out(arguments.data, arguments.out / "data")
+    run = arguments.out / "run"
+    command = [sys.executable, "-m", "masklet.cli", "finetune", "--format", "images", "--out", str(run)]
+    subprocess.run([*command, "--data", str(learn), "--test", str(test), *options], check=True)
+    print(run / "before_after.png")
+    print(json.dumps(json.loads((run / "before_after.json").read_text())))
+
+
+def lay_out(data: Path, folder: Path) -> tuple[Path, Path]:
+    """The images to learn from and those to test with, each as a folder of pictures and one of masks."""
+    pictures = [path for path in sorted(data.glob("*.jpg")) if path.with_suffix(".png").exists()]
+    if len(pictures) < EVERY:
+        raise SystemExit(f"expected at least {EVERY} pairs of NAME.jpg and NAME.png in {data}, got {len(pictures)}")
+    learn, test = folder / "learn", folder / "test"
+    for number, picture in enumerate(pictures):
+        part = test if number % EVERY == 0 else learn
+        for path, kind in ((picture, "images"), (picture.with_suffix(".png"), "masks")):
+            (part / kind).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, part / kind / path.name)
+    return learn, test
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,6 @@
 # make demo   follow an object in the shipped clip: out/demo.mp4 and out/demo.png
+# make serve  the web demo: click an object in a video, watch it being followed
+# make web    build the page again after a change in web/ (needs Node.js)
 # make test   everything that is checked: format, lint, types, import contracts, tests
 # Packages are compiled when they are imported, which spares a small machine minutes.
 PYTHON ?= python3
@@ -6,10 +8,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
 
-.PHONY: demo test lint types clean
+.PHONY: demo serve web test lint types clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m masklet.cli demo --out out
+
+serve: $(VENV)/installed-serve
+	$(BIN)/python -m masklet.cli serve
+
+web: web/node_modules/.package-lock.json
+	npm --prefix web run check
+	npm --prefix web run build
 
 test: lint types
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -31,9 +40,16 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) .
 	@touch $@
 
+$(VENV)/installed-serve: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) ".[serve]"
+	@touch $@ $(VENV)/installed
+
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) ".[test]"
-	@touch $@ $(VENV)/installed
+	@touch $@ $(VENV)/installed $(VENV)/installed-serve
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	npm --prefix web ci --no-audit --no-fund
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .import_linter_cache

@@ -65,3 +65,8 @@ def test_a_label_is_legible_on_any_ground() -> None:
         plate = frame[:14, :20]
         assert plate.max() > 200
         assert plate.min() < 60
+
+
+def test_chosen_colours_stand_in_place_of_the_usual_ones() -> None:
+    drawn = overlay(GREY, {2: disc(40, 30, 15)}, fill=1.0, colours={2: (10, 200, 30)})
+    assert drawn[30, 40] == pytest.approx((10, 200, 30), abs=1)

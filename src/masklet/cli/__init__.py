@@ -14,7 +14,19 @@ from masklet import __version__
 
 __all__ = ["main"]
 
-COMMANDS = ("segment", "track", "everything", "evaluate", "train", "finetune", "convert", "sav", "models", "demo")
+COMMANDS = (
+    "segment",
+    "track",
+    "everything",
+    "evaluate",
+    "train",
+    "finetune",
+    "convert",
+    "sav",
+    "serve",
+    "models",
+    "demo",
+)
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
 

@@ -51,18 +51,25 @@ def colour_of(object_id: int) -> tuple[int, int, int]:
 
 
 def overlay(
-    frame: np.ndarray, masks: Mapping[int, np.ndarray], prompts: Sequence[PromptMarks] = (), *, fill: float = FILL
+    frame: np.ndarray,
+    masks: Mapping[int, np.ndarray],
+    prompts: Sequence[PromptMarks] = (),
+    *,
+    fill: float = FILL,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
     """A copy of the frame with each object filled in its colour and outlined, and the prompts on top.
 
-    `masks` maps object ids to bool arrays (h, w). Raises ValueError if one is not of the frame's size.
+    `masks` maps object ids to bool arrays (h, w), `colours` to RGB in place of `colour_of`. Raises ValueError if a mask
+    is not of the frame's size.
     """
+    chosen = {object_id: colour_of(object_id) for object_id in masks} | dict(colours or {})
     drawn = frame.copy()
     for object_id, mask in sorted(masks.items()):
         check_mask(mask, frame.shape[:2], object_id)
-        _fill(drawn, mask, colour_of(object_id), fill)
+        _fill(drawn, mask, chosen[object_id], fill)
     for object_id, mask in sorted(masks.items()):
-        _outline(drawn, mask, colour_of(object_id))
+        _outline(drawn, mask, chosen[object_id])
     for marks in prompts:
         draw_prompts(drawn, marks)
     return drawn

@@ -1,0 +1,72 @@
+"""``masklet serve``: the web demo."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from threading import Timer
+from typing import TYPE_CHECKING
+
+import click
+
+from masklet.cli.options import takes_network
+
+if TYPE_CHECKING:
+    from masklet.model.sam2 import SegmentationNetwork
+
+MISSING = 'masklet serve needs packages that are not installed: {}; install them with: pip install "masklet[serve]"'
+
+
+@click.command("serve", short_help="Open the web demo: click an object in a video, watch it being followed.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--token", metavar="TEXT", help="What visitors have to know.  [default: made up, unless on localhost]")
+@click.option("--name", "names", multiple=True, metavar="HOST", help="A further name of this server; repeatable.")
+@click.option("--browser/--no-browser", default=True, help="Whether to open the page.")
+@click.option("--max-mb", default=2048, show_default=True, type=click.IntRange(1), help="Size of a file.")
+@click.option("--max-minutes", default=15.0, show_default=True, type=click.FloatRange(0.1), help="Length of a video.")
+@click.option("--max-side", default=1920, show_default=True, type=click.IntRange(64), help="Larger videos are scaled.")
+@click.option("--idle-minutes", default=60.0, show_default=True, type=click.FloatRange(1), help="Until a session ends.")
+@takes_network
+def serve(
+    host: str,
+    port: int,
+    token: str | None,
+    names: tuple[str, ...],
+    browser: bool,
+    max_mb: int,
+    max_minutes: float,
+    max_side: int,
+    idle_minutes: float,
+    load: Callable[[], SegmentationNetwork],
+) -> None:
+    """Serve a page on which an object is clicked in a video and followed through it.
+
+    By default only this machine reaches the page. With another --host, visitors need the token in the address that is
+    printed.
+    """
+    try:
+        from masklet.server.app import LOCAL_NAMES, make_app
+        from masklet.server.app import serve as run
+        from masklet.server.limits import Limits
+        from masklet.server.security import is_loopback, new_token
+    except ModuleNotFoundError as error:
+        raise click.ClickException(MISSING.format(error.name)) from error
+    limits = Limits(upload_bytes=max_mb << 20, seconds=max_minutes * 60, side=max_side, idle_minutes=idle_minutes)
+    if token is None and not is_loopback(host):
+        token = new_token()
+    is_anywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    hosts = (*names, "*") if is_anywhere and not names else (*LOCAL_NAMES, host, *names)
+    app = make_app(load(), limits=limits, hosts=hosts, token=token)
+    address = f"http://{_shown(host)}:{port}/" + (f"?token={token}" if token else "")
+    click.echo(f"masklet is at {address} - stop it with Ctrl-C")
+    if browser:
+        Timer(1.0, webbrowser.open, [address]).start()
+    run(app, host, port, limits)
+
+
+def _shown(host: str) -> str:
+    """The host as it stands in an address that this machine can open."""
+    if host in ("0.0.0.0", "::", "127.0.0.1"):  # noqa: S104 - compared, not bound
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,98 @@
+"""The application: `make_app(network)` is all of it, `serve` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from importlib import resources
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.server.errors import Refusal
+from masklet.server.limits import Limits
+from masklet.server.routes import api
+from masklet.server.security import Allowances, Guard
+from masklet.server.state import State
+from masklet.server.uploads import Uploads
+from masklet.server.workspaces import Workspaces
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+LOOK_EVERY_SECONDS = 30.0
+STATIC = Path(str(resources.files("masklet.server") / "static"))
+
+
+def make_app(
+    network: SegmentationNetwork,
+    *,
+    limits: Limits | None = None,
+    hosts: Iterable[str] = LOCAL_NAMES,
+    token: str | None = None,
+    folder: Path | None = None,
+) -> FastAPI:
+    """The web application.
+
+    ``hosts`` are the names by which browsers may call it ("*": any), ``token`` what they have to know, ``folder`` where
+    videos lie while they are worked on (by default in the system's temporary folder).
+    """
+    bounds = limits or Limits()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with tempfile.TemporaryDirectory(prefix="masklet-serve-", dir=folder) as name:
+            uploads = Uploads(Path(name) / "uploads", bounds)
+            workspaces = Workspaces(network, Path(name) / "sessions", bounds, uploads)
+            app.state.masklet = State(bounds, uploads, workspaces, Allowances(bounds.opened_per_minute))
+            looking = asyncio.create_task(_expire(workspaces))
+            yield
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            await workspaces.close_all()
+
+    app = FastAPI(title="masklet", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, hosts=tuple(hosts), token=token, requests_per_minute=bounds.requests_per_minute)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.include_router(api)
+    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    return app
+
+
+def serve(app: FastAPI, host: str, port: int, limits: Limits) -> None:
+    """Runs the application until it is interrupted."""
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        ws_max_size=limits.message_bytes,
+        ws_max_queue=8,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+
+
+async def _expire(workspaces: Workspaces) -> None:
+    while True:
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        await workspaces.expire()
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+def _not_valid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)

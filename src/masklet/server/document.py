@@ -1,0 +1,159 @@
+"""What a session's user sees: objects, prompts and masks by key, with versions for pages and steps for undo.
+
+    document.begin()
+    document.put(("object", 1), {"name": "Object 1"})
+    document.changes(after=0)      # what a page that has seen nothing needs
+    document.undo()                # the keys that changed back
+
+A page that was away asks for what changed after the last version it has seen. A value that changed often meanwhile is
+sent once, so a slow page never makes a queue grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any
+
+Key = tuple[Any, ...]
+"""("object", obj), ("prompts", obj, frame), ("mask", obj, frame) or ("status",)."""
+
+MAX_STEPS = 500
+
+
+@dataclass(frozen=True)
+class MaskValue:
+    """An object's mask on a frame, as it is sent and kept."""
+
+    counts: bytes
+    """COCO run lengths at the video's size, compressed."""
+    score: float
+    """Predicted IoU, 0 to 1."""
+    area: int
+    """Pixels; 0: the object is not seen."""
+    tracked: bool
+    """Whether propagation found it, rather than a prompt on this very frame."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key got a value; None: it is gone."""
+
+    version: int
+    key: Key
+    value: Any
+
+
+@dataclass
+class Step:
+    """What one action of the user changed: key -> (before, after)."""
+
+    changes: dict[Key, tuple[Any, Any]] = field(default_factory=dict)
+
+
+class Document:
+    """Values by key. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._values: dict[Key, Any] = {}
+        self._versions: dict[Key, int] = {}
+        self._log: list[tuple[int, Key]] = []
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
+        self._step = Step()
+        self.version = 0
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._step.changes or self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    def get(self, *key: Any) -> Any:
+        """The value of a key, None if there is none."""
+        return self._values.get(key)
+
+    def keys(self, kind: str, obj: int | None = None) -> list[Key]:
+        """Keys of a kind, on demand of one object only, in the order in which they came."""
+        with self._lock:
+            return [key for key in self._values if key[0] == kind and obj in (None, key[1])]
+
+    def items(self, kind: str) -> list[tuple[Key, Any]]:
+        """Keys and values of a kind at one moment."""
+        with self._lock:
+            return [(key, value) for key, value in self._values.items() if key[0] == kind]
+
+    def begin(self) -> None:
+        """What is put from now on is undone together."""
+        with self._lock:
+            if self._step.changes:
+                self._done = [*self._done, self._step][-MAX_STEPS:]
+            self._step = Step()
+
+    def put(self, key: Key, value: Any) -> None:
+        """Give a key a value, None to remove it, as part of the current step."""
+        with self._lock:
+            now = self._values.get(key)
+            if now == value:
+                return
+            self._undone.clear()
+            before, _ = self._step.changes.get(key, (now, None))
+            self._step.changes[key] = (before, value)
+            self._set(key, value)
+
+    def publish(self, key: Key, value: Any) -> None:
+        """Give a key a value that undo does not touch."""
+        with self._lock:
+            if self._values.get(key) != value:
+                self._set(key, value)
+
+    def undo(self) -> Collection[Key]:
+        """Take back the last step: the keys that changed. Empty when there is none."""
+        with self._lock:
+            self.begin()
+            if not self._done:
+                return ()
+            self._undone.append(self._done.pop())
+            return self._apply(self._undone[-1], side=0)
+
+    def redo(self) -> Collection[Key]:
+        """Do again what was taken back last: the keys that changed. Empty when there is nothing."""
+        with self._lock:
+            if not self._undone:
+                return ()
+            self._done.append(self._undone.pop())
+            return self._apply(self._done[-1], side=1)
+
+    def changes(self, after: int, most: int = 500) -> list[Change]:
+        """What changed after a version, oldest first, at most so many."""
+        with self._lock:
+            return list(self._newer(after, most))
+
+    def _apply(self, step: Step, side: int) -> Collection[Key]:
+        for key, values in step.changes.items():
+            self._set(key, values[side])
+        return step.changes.keys()
+
+    def _newer(self, after: int, most: int) -> Iterator[Change]:
+        for version, key in self._log[bisect_right(self._log, after, key=lambda entry: entry[0]) :]:
+            if self._versions[key] == version:
+                yield Change(version, key, self._values.get(key))
+                most -= 1
+            if not most:
+                return
+
+    def _set(self, key: Key, value: Any) -> None:
+        self.version += 1
+        self._versions[key] = self.version
+        self._log.append((self.version, key))
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value
+        if len(self._log) > 2 * len(self._versions) + 1000:
+            self._log = [(version, key) for version, key in self._log if self._versions[key] == version]

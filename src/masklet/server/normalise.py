@@ -1,0 +1,179 @@
+"""What was uploaded, as the page needs it: H.264 at a constant rate with frequent key frames, and thumbnails.
+
+    python -m masklet.server.normalise LIMITS FOLDER FILE...
+
+This runs in a process of its own, since the files may be hostile. It bounds its own memory, writes ``video.mp4`` and
+``thumbnails.jpg`` into FOLDER, and tells its progress on standard output, one JSON object a line: ``{"done", "total"}``
+while it works, then the ``VideoInfo`` or ``{"error"}``. Every frame that can be decoded becomes exactly one frame.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image
+
+from masklet.video.pictures import ImageFiles
+from masklet.video.read import open_frames
+from masklet.video.source import FrameSource, VideoError
+
+KEY_FRAME_EVERY = 12
+"""Frames. Seeking decodes at most so many."""
+
+THUMBNAILS = 40
+THUMBNAIL_HEIGHT = 54
+PICTURE_FPS = Fraction(4)
+FPS_RANGE = (Fraction(1), Fraction(120))
+TELL_EVERY = 5
+
+_PICTURES = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"BM": ".bmp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
+_H264 = {"crf": "20", "preset": "veryfast", "bf": "0", "sc_threshold": "0", "x264-params": "open-gop=0"}
+
+
+def picture_suffix(head: bytes) -> str | None:
+    """The suffix for a picture's file, by its first 16 bytes; None if it is no still picture."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return ".webp"
+    return next((suffix for magic, suffix in _PICTURES.items() if head.startswith(magic)), None)
+
+
+def open_uploaded(paths: Sequence[Path]) -> FrameSource:
+    """The frames of one video, or of pictures in order; what a file is, its first bytes say.
+
+    Raises VideoError when they are neither.
+    """
+    suffixes = [picture_suffix(path.open("rb").read(16)) for path in paths]
+    if len(paths) == 1 and suffixes[0] is None:
+        try:
+            return open_frames(paths[0])
+        except VideoError as error:
+            raise VideoError(f"this is no video or picture that can be read ({_without(paths[0], error)})") from error
+    named = []
+    for path, suffix in zip(paths, suffixes, strict=True):
+        if suffix is None:
+            raise VideoError("expected one video, or pictures only; upload videos one by one")
+        named.append(path.rename(path.with_suffix(suffix)))
+    try:
+        return ImageFiles(named, fps=PICTURE_FPS, strict=True)
+    except VideoError as error:
+        raise VideoError(_without(named[0].parent, error)) from error
+
+
+def check_limits(source: FrameSource, limits: dict[str, Any]) -> None:
+    """Raises VideoError for pictures that are too large and videos that are too long."""
+    height, width = source.video_hw
+    if max(height, width) > limits["input_side"]:
+        raise VideoError(
+            f"the video is {width}x{height}; this server takes at most {limits['input_side']} pixels a side"
+        )
+    count, seconds = len(source), len(source) / float(source.fps or PICTURE_FPS)
+    if count > limits["frames"] or seconds > limits["seconds"]:
+        raise VideoError(
+            f"the video has {count} frames in {seconds:.0f} seconds; this server takes at most {limits['frames']} "
+            f"frames and {limits['seconds']:.0f} seconds, so cut it"
+        )
+
+
+def fitted_hw(video_hw: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size with its longer side at most ``side`` and even sides, as H.264 needs them."""
+    scale = min(1.0, side / max(video_hw))
+    height, width = (max(round(edge * scale / 2) * 2, 2) for edge in video_hw)
+    return height, width
+
+
+def normalise(source: FrameSource, folder: Path, side: int, tell: Any) -> dict[str, Any]:
+    """Writes the video and its thumbnails, and gives back what ``VideoInfo`` holds but the name."""
+    height, width = fitted_hw(source.video_hw, side)
+    rate = min(max(Fraction(source.fps or PICTURE_FPS), FPS_RANGE[0]), FPS_RANGE[1]).limit_denominator(1001)
+    count = len(source)
+    shown = np.unique(np.linspace(0, count - 1, min(THUMBNAILS, count)).round().astype(int)).tolist()
+    thumbnails = []
+    with av.open(str(folder / "video.mp4"), "w", options={"movflags": "faststart", "use_editlist": "0"}) as output:
+        stream = output.add_stream("libx264", rate=rate, options=_H264)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.gop_size = KEY_FRAME_EVERY
+        stream.codec_context.time_base = 1 / rate
+        stream.codec_context.colorspace = stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
+        for index in range(count):
+            frame = _scaled(source[index], (height, width))
+            if index in shown:
+                thumbnails.append(_thumbnail(frame))
+            output.mux(stream.encode(_picture(frame, index, rate)))
+            if index % TELL_EVERY == 0:
+                tell({"done": index, "total": count})
+        output.mux(stream.encode(None))
+    Image.fromarray(np.concatenate(thumbnails, axis=1)).save(folder / "thumbnails.jpg", quality=80)
+    return {"width": width, "height": height, "frames": count, "fps": float(rate), "thumbnails": len(thumbnails)}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """What the process does. 0: the files are there."""
+    limits, folder, *files = json.loads(arguments[0]), Path(arguments[1]), *map(Path, arguments[2:])
+    _bound_memory(limits["memory_bytes"])
+    try:
+        with open_uploaded(files) as source:
+            check_limits(source, limits)
+            _tell({"done": 0, "total": len(source)})
+            _tell(normalise(source, folder, limits["side"], _tell))
+    except (ValueError, OSError, MemoryError, FFmpegError) as error:
+        _tell({"error": str(error) or "the file needs too much memory"})
+        return 1
+    return 0
+
+
+def _scaled(frame: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    if frame.shape[:2] == hw:
+        return frame
+    return cv2.resize(frame, hw[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    width = max(round(frame.shape[1] * THUMBNAIL_HEIGHT / frame.shape[0]), 1)
+    return _scaled(frame, (THUMBNAIL_HEIGHT, min(width, 4 * THUMBNAIL_HEIGHT)))
+
+
+def _picture(frame: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+    picture.pts, picture.time_base = index, 1 / rate
+    return picture
+
+
+def _bound_memory(most: int) -> None:
+    """On systems that can: allocating more fails, and no core file is written."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _without(path: Path, error: Exception) -> str:
+    """A message without the place of the file, which is none of the user's business."""
+    return str(error).replace(str(path), "the file")
+
+
+def _tell(news: dict[str, Any]) -> None:
+    print(json.dumps(news), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

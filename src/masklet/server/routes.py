@@ -1,0 +1,153 @@
+"""What can be asked for over HTTP. docs/server.md lists it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from fastapi.responses import FileResponse
+
+from masklet.server.errors import Refusal
+from masklet.server.exports import MEDIA_TYPES, Export
+from masklet.server.live import GONE, Live
+from masklet.server.schemas import ExportWanted, SessionWanted, UploadWanted
+from masklet.server.security import Allowances
+from masklet.server.state import State, state_of
+from masklet.server.workspaces import Workspace
+
+api = APIRouter(prefix="/api")
+Server = Annotated[State, Depends(state_of)]
+Offset = Annotated[int, Header(alias="Upload-Offset", ge=0)]
+
+
+def opened_here(request: Request, state: Server) -> Workspace:
+    """The session in the path."""
+    return state.workspaces.get(request.path_params["session"])
+
+
+def exported_here(request: Request, workspace: Here) -> Export:
+    """The export in the path."""
+    export = workspace.exports.get(request.path_params["export"])
+    if export is None:
+        raise Refusal(404, "there is no such export, or a later one took its place")
+    return export
+
+
+Here = Annotated[Workspace, Depends(opened_here)]
+ExportHere = Annotated[Export, Depends(exported_here)]
+
+
+def _may_open(request: Request, allowances: Allowances) -> None:
+    if not allowances.take(request.client.host if request.client else ""):
+        raise Refusal(429, "too much was opened in a short time; wait a minute")
+
+
+@api.get("/limits")
+def limits(state: Server) -> dict[str, float]:
+    """What a page has to know before it uploads."""
+    known = state.limits
+    return {
+        "upload_bytes": known.upload_bytes,
+        "chunk_bytes": known.chunk_bytes,
+        "pictures": known.pictures,
+        "seconds": known.seconds,
+    }
+
+
+@api.post("/uploads", status_code=201)
+async def begin_upload(wanted: UploadWanted, request: Request, state: Server) -> dict[str, Any]:
+    """Announce a file."""
+    _may_open(request, state.opened)
+    upload = state.uploads.begin(wanted.size, wanted.name)
+    return {"id": upload.id, "offset": upload.offset, "size": upload.size}
+
+
+@api.head("/uploads/{upload}")
+async def upload_offset(upload: str, state: Server) -> Response:
+    """How much has arrived."""
+    return Response(headers={"Upload-Offset": str(state.uploads.get(upload).offset), "Cache-Control": "no-store"})
+
+
+@api.patch("/uploads/{upload}", status_code=204)
+async def append_to_upload(upload: str, request: Request, state: Server, offset: Offset) -> Response:
+    """Send a part."""
+    if request.headers.get("content-type") != "application/offset+octet-stream":
+        raise Refusal(415, "expected the content type application/offset+octet-stream")
+    grown = await state.uploads.append(upload, offset, request.stream())
+    return Response(status_code=204, headers={"Upload-Offset": str(grown.offset)})
+
+
+@api.post("/sessions", status_code=201)
+async def open_session(wanted: SessionWanted, request: Request, state: Server) -> dict[str, Any]:
+    """Open the sample or what was uploaded."""
+    _may_open(request, state.opened)
+    return state.workspaces.open(wanted).described()
+
+
+@api.get("/sessions/{session}")
+async def session(workspace: Here) -> dict[str, Any]:
+    """Whether it is ready, and about its video."""
+    return workspace.described()
+
+
+@api.delete("/sessions/{session}", status_code=204)
+async def close_session(workspace: Here, state: Server) -> None:
+    """End it and remove its files."""
+    await state.workspaces.close(workspace)
+
+
+@api.get("/sessions/{session}/video.mp4")
+async def video(workspace: Here) -> FileResponse:
+    """The video; parts of it on demand."""
+    workspace.ready()
+    return FileResponse(
+        workspace.video_path, media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"}
+    )
+
+
+@api.get("/sessions/{session}/thumbnails.jpg")
+async def thumbnails(workspace: Here) -> FileResponse:
+    """The strip of thumbnails."""
+    workspace.ready()
+    return FileResponse(workspace.thumbnails_path, media_type="image/jpeg")
+
+
+@api.post("/sessions/{session}/exports", status_code=202)
+async def begin_export(workspace: Here, wanted: ExportWanted, state: Server) -> dict[str, Any]:
+    """Write the masks as they are now."""
+    return state.workspaces.export(workspace, wanted.format).described()
+
+
+@api.get("/sessions/{session}/exports/{export}")
+async def export_state(export: ExportHere) -> dict[str, Any]:
+    """How far an export is."""
+    return export.described()
+
+
+@api.get("/sessions/{session}/exports/{export}/file")
+async def export_file(export: ExportHere) -> FileResponse:
+    """The file."""
+    if export.path is None:
+        raise Refusal(409, export.error or "the file is still being written; wait for it")
+    return FileResponse(export.path, media_type=MEDIA_TYPES[export.path.suffix], filename=export.name)
+
+
+@api.websocket("/sessions/{session}/live")
+async def live(
+    socket: WebSocket,
+    session: str,
+    client: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{8,64}$")],
+    since: Annotated[int, Query(ge=0)] = 0,
+) -> None:
+    """Edit."""
+    state = state_of(socket)
+    await socket.accept()
+    try:
+        workspace = state.workspaces.get(session)
+        workspace.ready()
+        if workspace.sockets >= state.limits.sockets:
+            raise Refusal(429, "too many pages show this session; close one")
+    except Refusal as refusal:
+        await socket.close(GONE, str(refusal)[:120])
+        return
+    await Live(socket, state.workspaces, workspace).run(since, client)

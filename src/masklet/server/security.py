@@ -1,0 +1,180 @@
+"""Who may ask, how often, and what a browser may do with the answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from http.cookies import SimpleCookie
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "masklet-token"
+ADDRESSES = 10_000
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' blob: data:",
+            "media-src 'self' blob:",
+            "connect-src 'self'",
+            "manifest-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Allowance:
+    """A token bucket: so many takings a second, and at first a burst of them."""
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left = burst
+        self._since = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether one more is allowed now."""
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._since) * self._per_second, self._burst)
+        self._since = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Allowances:
+    """One allowance for each address; those that were not seen for longest are forgotten."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._by_address: OrderedDict[str, Allowance] = OrderedDict()
+
+    def take(self, address: str) -> bool:
+        """Whether an address may ask once more now."""
+        if address not in self._by_address:
+            self._by_address[address] = Allowance(self._per_minute / 60, self._per_minute)
+        self._by_address.move_to_end(address)
+        while len(self._by_address) > ADDRESSES:
+            self._by_address.popitem(last=False)
+        return self._by_address[address].take()
+
+
+class Guard:
+    """Stands before the application.
+
+    Lets in those who name a known host (so that a page of another site cannot reach a local server under a name of its
+    own), come from no other site, ask not too often, and know the token where there is one. The token comes as a bearer
+    token or a cookie; a page that is opened with ``?token=`` gets the cookie.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None, requests_per_minute: int) -> None:
+        self._app = app
+        self._hosts = {host.lower() for host in hosts}
+        self._token = token
+        self._allowances = Allowances(requests_per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await self._refuse(refusal, scope, receive, send)
+            return
+        await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._knows(host):
+            return _plain(421, f"this server does not answer to the name {host[:100]!r}; see masklet serve --help")
+        if not self._allowances.take((scope.get("client") or ("",))[0]):
+            return _plain(429, "too many requests; wait a moment")
+        changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
+        if changes and not _is_own(headers.get("origin"), host):
+            return _plain(403, "requests from other sites are not taken")
+        return None if self._token is None else self._unless_known(scope, headers, self._token)
+
+    def _unless_known(self, scope: Scope, headers: Headers, token: str) -> Response | None:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        given = query.pop("token", [""])[0]
+        if scope["type"] == "http" and scope["method"] == "GET" and _same(given, token):
+            rest = urlencode(query, doseq=True)
+            response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
+            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            return response
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        if _same(bearer, token) or (cookie is not None and _same(cookie.value, token)):
+            return None
+        return _plain(401, "a token is needed; open the address that masklet serve printed")
+
+    def _knows(self, host: str) -> bool:
+        name = urlsplit(f"//{host}").hostname or ""
+        return "*" in self._hosts or name.lower() in self._hosts
+
+    async def _refuse(self, refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await refusal(scope, receive, _with_headers(send))
+            return
+        await receive()
+        await send({"type": "websocket.close", "code": 4403, "reason": ""})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that is bound to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def new_token() -> str:
+    """A token that cannot be guessed."""
+    return secrets.token_urlsafe(24)
+
+
+def _is_own(origin: str | None, host: str) -> bool:
+    """Programs send no origin; browsers always do with what changes something."""
+    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def _same(given: str, token: str) -> bool:
+    return secrets.compare_digest(given.encode(), token.encode())
+
+
+def _plain(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return send_with_headers

@@ -1,0 +1,27 @@
+"""What one running server holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from masklet.server.limits import Limits
+from masklet.server.security import Allowances
+from masklet.server.uploads import Uploads
+from masklet.server.workspaces import Workspaces
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that requests share."""
+
+    limits: Limits
+    uploads: Uploads
+    workspaces: Workspaces
+    opened: Allowances
+
+
+def state_of(connection: HTTPConnection) -> State:
+    """The state of the server that a request came to."""
+    return connection.app.state.masklet

@@ -1,0 +1,264 @@
+"""Editing sessions: a folder with a video, an editor of it, and those who watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.server.editor import Editor
+from masklet.server.errors import Refusal
+from masklet.server.exports import Export, Taken
+from masklet.server.limits import Limits
+from masklet.server.preparing import PreparationError, prepare
+from masklet.server.schemas import AnyCommand, ExportFormat, SessionWanted, Stop, VideoInfo
+from masklet.server.turns import Turns
+from masklet.server.uploads import Uploads
+from masklet.video.file import VideoFile
+
+SAMPLE_NAME = "Sample"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Workspace:
+    """One editing session. ``editor`` and ``video`` are there once it is ready; ``error`` says why it never will be."""
+
+    id: str
+    name: str
+    folder: Path
+    progress: tuple[int, int] = (0, 0)
+    error: str = ""
+    video: VideoInfo | None = None
+    editor: Editor | None = None
+    last_used: float = field(default_factory=time.monotonic)
+    sockets: int = 0
+    handled: dict[str, int] = field(default_factory=dict)
+    """Client -> its last request, so that one that is sent again after a lost connection is carried out once."""
+    watchers: set[Callable[[], None]] = field(default_factory=set)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    exports: dict[str, Export] = field(default_factory=dict)
+
+    @property
+    def video_path(self) -> Path:
+        """The video as the browser gets it."""
+        return self.folder / "video.mp4"
+
+    @property
+    def thumbnails_path(self) -> Path:
+        """The strip of thumbnails."""
+        return self.folder / "thumbnails.jpg"
+
+    def described(self) -> dict[str, Any]:
+        """What clients are told."""
+        state = "failed" if self.error else "ready" if self.editor else "preparing"
+        done, total = self.progress
+        video = self.video.model_dump() if self.video else None
+        return {"id": self.id, "state": state, "done": done, "total": total, "error": self.error, "video": video}
+
+    def ready(self) -> Editor:
+        """Raises Refusal while there is no editor."""
+        if self.editor is None:
+            raise Refusal(409, self.error or "the video is still being made ready; wait for it")
+        return self.editor
+
+    def touch(self) -> None:
+        """Somebody is there."""
+        self.last_used = time.monotonic()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Runs something that ends with the session."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+class Workspaces:
+    """All editing sessions. Belongs to the thread of the event loop; the network's work goes through ``turns``."""
+
+    def __init__(self, network: SegmentationNetwork, folder: Path, limits: Limits, uploads: Uploads) -> None:
+        self.turns = Turns()
+        self._loop = asyncio.get_running_loop()
+        self._network = network
+        self._folder = folder
+        self._limits = limits
+        self._uploads = uploads
+        self._all: dict[str, Workspace] = {}
+        self._preparing = asyncio.Semaphore(2)
+        self._exporting = asyncio.Semaphore(2)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, identifier: str) -> Workspace:
+        """Raises Refusal when there is none."""
+        if identifier not in self._all:
+            raise Refusal(404, "there is no such session, or it has expired; open the video again")
+        workspace = self._all[identifier]
+        workspace.touch()
+        return workspace
+
+    def open(self, wanted: SessionWanted) -> Workspace:
+        """Begins a session; it becomes ready in the background. Raises Refusal when there are too many."""
+        if len(self._all) >= self._limits.sessions:
+            raise Refusal(503, f"{self._limits.sessions} sessions are open, more than that this server does not take")
+        if wanted.sample == bool(wanted.uploads) or len(wanted.uploads) > self._limits.pictures:
+            raise Refusal(422, f"expected the sample, or uploads: one video or 1 to {self._limits.pictures} pictures")
+        identifier = secrets.token_urlsafe(16)
+        folder = self._folder / identifier
+        folder.mkdir(parents=True)
+        workspace = Workspace(identifier, self._name_of(wanted), folder)
+        try:
+            paths = self._sources(wanted, folder)
+        except Refusal:
+            shutil.rmtree(folder)
+            raise
+        self._all[identifier] = workspace
+        workspace.start(self._make_ready(workspace, paths))
+        return workspace
+
+    async def close(self, workspace: Workspace) -> None:
+        """Ends a session and removes its files."""
+        self._all.pop(workspace.id, None)
+        for export in workspace.exports.values():
+            export.cancelled.set()
+        for task in list(workspace.tasks):
+            task.cancel()
+        await asyncio.gather(*workspace.tasks, return_exceptions=True)
+        self.turns.forget(workspace)
+        if workspace.editor is not None:
+            editor, workspace.editor = workspace.editor, None
+            editor.stop()
+            await self._in_turn(workspace, editor.close)
+        self._notify(workspace)
+        shutil.rmtree(workspace.folder, ignore_errors=True)
+
+    async def close_all(self) -> None:
+        """Ends everything."""
+        for workspace in list(self._all.values()):
+            await self.close(workspace)
+        await asyncio.to_thread(self.turns.close)
+
+    async def expire(self) -> None:
+        """Ends sessions that nobody has looked at for long."""
+        idle_seconds = self._limits.idle_minutes * 60
+        self._uploads.expire(idle_seconds)
+        now = time.monotonic()
+        for workspace in list(self._all.values()):
+            if not workspace.sockets and now - workspace.last_used > idle_seconds:
+                await self.close(workspace)
+
+    def export(self, workspace: Workspace, format: ExportFormat) -> Export:  # noqa: A002
+        """Begins to write the masks as they are now. Raises Refusal while another export runs."""
+        taken = Taken.of(workspace.ready(), workspace.described()["video"])
+        if any(export.is_running for export in workspace.exports.values()):
+            raise Refusal(429, "another export of this session is running; wait for it")
+        for old in workspace.exports.values():
+            old.remove()
+        export = Export(secrets.token_urlsafe(16), format, workspace.folder)
+        workspace.exports = {export.id: export}
+        workspace.start(self._write(export, taken, workspace.video_path))
+        return export
+
+    def command(self, workspace: Workspace, command: AnyCommand, answer: Callable[[str], None]) -> None:
+        """Has a command carried out in turn. ``answer`` gets a sentence on what was wrong, or "", in the event loop."""
+        editor = workspace.ready()
+        if isinstance(command, Stop):
+            editor.stop()
+        if self.turns.waiting(workspace) >= self._limits.waiting_commands:
+            answer("too much is waiting to be done; slow down")
+            return
+        tell = partial(self._loop.call_soon_threadsafe, answer)
+
+        def job() -> None:
+            try:
+                steps = editor.do(command)
+            except (ValueError, IndexError) as error:
+                tell(str(error))
+                return
+            if steps is not None:
+                self.turns.follow(workspace, partial(_step, steps))
+            tell("")
+
+        self.turns.submit(workspace, job)
+
+    async def _write(self, export: Export, taken: Taken, video_path: Path) -> None:
+        async with self._exporting:
+            await asyncio.to_thread(export.write, taken, video_path)
+
+    async def _make_ready(self, workspace: Workspace, paths: list[Path]) -> None:
+        def tell(done: int, total: int) -> None:
+            workspace.progress = (done, total)
+
+        try:
+            async with self._preparing:
+                found = await prepare(paths, workspace.folder, self._limits, tell)
+            workspace.video = VideoInfo(name=workspace.name, **found)
+            workspace.editor = await self._in_turn(workspace, partial(self._editor, workspace))
+        except PreparationError as error:
+            workspace.error = str(error)
+        except Exception:
+            log.exception("a session could not be made ready")
+            workspace.error = "the video could not be made ready, which is a fault of this server"
+        finally:
+            for path in set(workspace.folder.glob("*")) - {workspace.video_path, workspace.thumbnails_path}:
+                path.unlink(missing_ok=True)
+
+    def _editor(self, workspace: Workspace) -> Editor:
+        def notify() -> None:
+            self._loop.call_soon_threadsafe(self._notify, workspace)
+
+        return Editor(self._network, VideoFile(workspace.video_path), notify, self._limits.objects)
+
+    async def _in_turn(self, workspace: Workspace, work: Callable[[], Any]) -> Any:
+        """The result of work that belongs to the network's thread."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any, error: Exception | None) -> None:
+            if done.cancelled():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def job() -> None:
+            try:
+                result, error = work(), None
+            except Exception as raised:  # noqa: BLE001 - it is raised again where it is waited for
+                result, error = None, raised
+            self._loop.call_soon_threadsafe(settle, result, error)
+
+        self.turns.submit(workspace, job)
+        return await done
+
+    def _sources(self, wanted: SessionWanted, folder: Path) -> list[Path]:
+        if wanted.sample:
+            return [Path(str(resources.files("masklet") / "assets" / "demo.mp4"))]
+        return self._uploads.take(wanted.uploads, folder)
+
+    def _name_of(self, wanted: SessionWanted) -> str:
+        if wanted.sample:
+            return SAMPLE_NAME
+        return self._uploads.get(wanted.uploads[0]).name or "Video"
+
+    def _notify(self, workspace: Workspace) -> None:
+        for watcher in list(workspace.watchers):
+            watcher()
+
+
+def _step(steps: Iterator[None]) -> bool:
+    """Whether there is more to do."""
+    for _ in steps:
+        return True
+    return False

@@ -1,0 +1,161 @@
+"""Who is let in, what browsers are told, and that sessions leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from masklet.server.security import COOKIE, Allowance, Allowances, is_loopback
+from masklet.server.workspaces import Workspaces
+
+from .conftest import opened
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+SOCKET = "ws://localhost/api/sessions/x/live?client=12345678"
+TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
+
+
+def workspaces_of(client: TestClient) -> Workspaces:
+    return client.app.state.masklet.workspaces  # type: ignore[attr-defined]
+
+
+def test_every_answer_carries_the_page_s_security_policy(served: Callable[..., TestClient]):
+    client = served()
+    for path in ("/", "/api/limits", "/api/sessions/none", "/nothing"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "access-control-allow-origin" not in headers
+
+
+def test_a_name_that_is_not_the_server_s_own_is_refused(served: Callable[..., TestClient]):
+    client = served()
+    assert client.get("/api/limits", headers={"Host": "evil.example"}).status_code == 421
+    assert client.get("/api/limits", headers={"Host": "localhost:8321"}).status_code == 200
+
+
+def test_other_sites_can_neither_post_nor_open_a_socket(served: Callable[..., TestClient]):
+    client = served()
+    evil = {"Origin": "https://evil.example"}
+    assert client.post("/api/sessions", json={"sample": True}, headers=evil).status_code == 403
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/api/sessions/x/live?client=12345678", headers=evil),
+    ):
+        pass
+    assert client.options("/api/sessions", headers=evil).headers.get("access-control-allow-origin") is None
+
+
+def test_without_the_token_nothing_is_given_and_the_address_with_it_sets_a_cookie(served: Callable[..., TestClient]):
+    client = served(token=TOKEN)
+    for path in ("/", "/api/limits", "/?token=wrong"):
+        assert client.get(path).status_code == 401
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(SOCKET):
+        pass
+    assert client.get("/api/limits", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    answer = client.get(f"/?token={TOKEN}", follow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert "httponly" in answer.headers["Set-Cookie"].lower()
+    assert "samesite=strict" in answer.headers["Set-Cookie"].lower()
+    assert COOKIE in client.cookies
+    assert client.get("/api/limits").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/..%5c..%5capp.py", "//etc/passwd"])
+def test_no_path_leads_out_of_the_page_s_folder(served: Callable[..., TestClient], path: str):
+    answer = served().get(path)
+    assert answer.status_code == 404
+    assert "import" not in answer.text
+
+
+def test_too_many_requests_are_refused(served: Callable[..., TestClient]):
+    client = served(requests_per_minute=5)
+    assert [client.get("/api/limits").status_code for _ in range(6)] == [200] * 5 + [429]
+
+
+def test_too_many_openings_are_refused(served: Callable[..., TestClient]):
+    client = served(opened_per_minute=2)
+    answers = [client.post("/api/uploads", json={"size": 5}).status_code for _ in range(3)]
+    assert answers == [201, 201, 429]
+
+
+def test_the_video_is_given_in_parts(served: Callable[..., TestClient], uploaded: Path):
+    client = served()
+    name = opened(client, uploaded)["id"]
+    answer = client.get(f"/api/sessions/{name}/video.mp4", headers={"Range": "bytes=4-7"})
+    assert (answer.status_code, answer.content) == (206, b"ftyp")
+    assert answer.headers["Content-Type"] == "video/mp4"
+    assert client.get(f"/api/sessions/{name}/thumbnails.jpg").content[:3] == b"\xff\xd8\xff"
+
+
+def test_a_closed_session_leaves_no_files_and_no_memory(
+    served: Callable[..., TestClient], uploaded: Path, tmp_path: Path
+):
+    client = served()
+    name = opened(client, uploaded)["id"]
+    editor = weakref.ref(workspaces_of(client).get(name).editor)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert client.delete(f"/api/sessions/{name}").status_code == 204
+    assert client.get(f"/api/sessions/{name}").status_code == 404
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    gc.collect()
+    assert editor() is None
+
+
+def test_an_idle_session_expires_and_one_with_a_page_does_not(
+    served: Callable[..., TestClient], uploaded: Path, tmp_path: Path
+):
+    client = served()
+    name = opened(client, uploaded)["id"]
+    workspaces = workspaces_of(client)
+    workspace = workspaces.get(name)
+    assert client.portal is not None
+    with client.websocket_connect(f"ws://localhost/api/sessions/{name}/live?client=12345678") as socket:
+        socket.receive()
+        workspace.last_used = -math.inf
+        client.portal.call(workspaces.expire)
+        assert len(workspaces) == 1
+    while workspace.sockets:
+        time.sleep(0.01)
+    client.portal.call(workspaces.expire)
+    assert len(workspaces) == 1
+    workspace.last_used = -math.inf
+    client.portal.call(workspaces.expire)
+    assert len(workspaces) == 0
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_number_of_sessions_is_bounded(served: Callable[..., TestClient], uploaded: Path):
+    client = served(sessions=1)
+    opened(client, uploaded)
+    answer = client.post("/api/sessions", json={"sample": True})
+    assert (answer.status_code, "1 sessions are open" in answer.json()["error"]) == (503, True)
+
+
+@pytest.mark.parametrize("body", [{}, {"sample": True, "uploads": ["x" * 22]}, {"uploads": ["../x"]}, {"more": 1}])
+def test_a_session_is_of_the_sample_or_of_uploads(served: Callable[..., TestClient], body: dict[str, object]):
+    assert served().post("/api/sessions", json=body).status_code == 422
+
+
+def test_only_addresses_of_this_machine_are_loopback():
+    assert all(map(is_loopback, ("127.0.0.1", "::1", "localhost", "127.3.2.1")))
+    assert not any(map(is_loopback, ("0.0.0.0", "192.168.1.5", "example.org", "::")))  # noqa: S104 - not bound
+
+
+def test_an_allowance_grows_back():
+    allowance = Allowance(1000.0, burst=2)
+    assert [allowance.take(), allowance.take()] == [True, True]
+    allowance._since -= 0.01
+    assert allowance.take()
+    each = Allowances(1)
+    assert [each.take("a"), each.take("b"), each.take("a")] == [True, True, False]

@@ -1,0 +1,194 @@
+"""The page in a real browser: upload, click, track, correct, undo, reload, export; what it looks like is kept.
+
+The pictures are in the folder that pytest names `page` of its temporary ones, or in $MASKLET_SCREENSHOTS.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from tests.video.clips import make_video, number_in
+
+from masklet.masks import decode_rle
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.server.app import make_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Debian: apt-get install chromium")
+
+FRAMES = 24
+HW = (120, 160)
+PATIENCE_MS = 300_000
+GRAPHICS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture(scope="module")
+def address(network: SegmentationNetwork) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(make_app(network), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://localhost:{port}/"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def page(address: str) -> Iterator[Page]:
+    """A page at desktop size. Any error in its console fails the test that made it."""
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*GRAPHICS, *sandbox], timeout=PATIENCE_MS)
+        shown = browser.new_page(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+        shown.set_default_timeout(PATIENCE_MS)
+        problems: list[str] = []
+        shown.on("pageerror", lambda error: problems.append(str(error)))
+        shown.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        shown.goto(address)
+        yield shown
+        browser.close()
+    assert not problems
+
+
+@pytest.fixture(scope="module")
+def keep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None]:
+    folder = Path(os.environ.get("MASKLET_SCREENSHOTS") or tmp_path_factory.mktemp("page"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def shoot(page: Page, name: str) -> None:
+        page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+    return shoot
+
+
+def click_picture(page: Page, x: float, y: float, **options: list[str]) -> None:
+    """At a place in units of the picture."""
+    canvas = page.locator(".picture canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    canvas.click(position={"x": box["width"] * x, "y": box["height"] * y}, **options)  # type: ignore[arg-type]
+
+
+def go(page: Page, frame: int) -> None:
+    field = page.get_by_role("spinbutton", name="Frame")
+    field.fill(str(frame))
+    field.press("Enter")
+
+
+def picture(page: Page, path: Path) -> Image.Image:
+    """What the canvas shows, at the video's size."""
+    data = page.locator(".picture canvas").evaluate("canvas => canvas.toDataURL()")
+    path.write_bytes(base64.b64decode(data.partition(",")[2]))
+    return Image.open(path).convert("RGB")
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def number_of(page: Page, path: Path) -> int:
+    return number_in(np.asarray(picture(page, path)))
+
+
+def exported(page: Page, label: str, path: Path) -> dict:
+    page.get_by_label("Export", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name=label).click()
+    download.value.save_as(path)
+    page.keyboard.press("Escape")
+    return json.loads(path.read_text())
+
+
+def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_exported(
+    page: Page, tmp_path: Path, keep: Callable[[Page, str], None]
+):
+    expect = sync_api.expect
+    expect.set_options(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Choose a file").wait_for()
+    keep(page, "start-desktop")
+
+    page.get_by_label("Video or pictures").set_input_files(make_video(tmp_path / "clip.mp4", FRAMES, hw=HW))
+    page.locator(".picture.ready").wait_for()
+    assert page.locator(".title").inner_text() == "clip.mp4"
+
+    for frame in (17, 3, 22, 0):
+        go(page, frame)
+        wait_for(lambda frame=frame: number_of(page, tmp_path / "frame.png") == frame)
+
+    click_picture(page, 0.5, 0.6)
+    expect(page.get_by_label("Remove positive click 1")).to_be_visible()
+    expect(page.get_by_label("Name of object 1")).to_have_value("Object 1")
+    page.get_by_role("button", name="Track forward").click()
+    expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
+    tracked = exported(page, "Run lengths of all frames", tmp_path / "tracked.json")
+    masks = [entry["objects"][0]["segmentation"] for entry in tracked["frames"]]
+    assert len(masks) == FRAMES
+    assert all(decode_rle(mask).shape == HW for mask in masks)
+    assert decode_rle(masks[0]).any()
+
+    go(page, 12)
+    click_picture(page, 0.2, 0.8, modifiers=["Shift"])
+    expect(page.get_by_label("Remove negative click 1")).to_be_visible()
+    keep(page, "tracked-desktop")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("Remove negative click 1")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Redo")).to_be_enabled()
+    page.get_by_role("button", name="Redo").click()
+
+    page.reload()
+    page.locator(".picture.ready").wait_for()
+    expect(page.get_by_label("Name of object 1")).to_have_value("Object 1")
+    assert exported(page, "Run lengths of all frames", tmp_path / "again.json")["frames"] == tracked["frames"]
+
+
+def test_the_page_fits_a_phone_and_its_controls_have_names(page: Page, keep: Callable[[Page, str], None]):
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.wait_for_timeout(300)
+    keep(page, "tracked-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator(".picture").bounding_box()
+    assert box is not None
+    assert box["width"] > 300
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, input, summary')]"
+        ".filter(e => !(e.getAttribute('aria-label') || e.innerText.trim() || e.labels?.length)).map(e => e.outerHTML)"
+    )
+    assert nameless == []
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_keys_work_and_are_listed(page: Page, keep: Callable[[Page, str], None]):
+    page.locator("body").click(position={"x": 640, "y": 5})
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(page.get_by_role("spinbutton", name="Frame")).to_have_value("1")
+    page.keyboard.press("b")
+    sync_api.expect(page.get_by_role("radio", name=re.compile("box"))).to_have_attribute("aria-checked", "true")
+    page.keyboard.press("?")
+    sync_api.expect(page.get_by_role("dialog")).to_be_visible()
+    keep(page, "help-desktop")
+    page.keyboard.press("Escape")
+    sync_api.expect(page.get_by_role("dialog")).to_have_count(0)

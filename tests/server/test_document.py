@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from masklet.server.document import Document, MaskValue
+
+ONE, TWO = ("object", 1), ("object", 2)
+
+
+def put(document: Document, **values: object) -> None:
+    document.begin()
+    for name, value in values.items():
+        document.put(("object", int(name[1:])), value)
+
+
+def test_a_page_that_has_seen_nothing_gets_every_value_once():
+    document = Document()
+    put(document, o1="a")
+    put(document, o1="b", o2="c")
+    assert [(change.key, change.value) for change in document.changes(0)] == [(ONE, "b"), (TWO, "c")]
+
+
+def test_a_page_that_was_away_gets_what_changed_since_and_what_is_gone():
+    document = Document()
+    put(document, o1="a", o2="b")
+    seen = document.version
+    put(document, o1=None)
+    assert [(change.key, change.value) for change in document.changes(seen)] == [(ONE, None)]
+    assert document.changes(document.version) == []
+
+
+def test_undo_and_redo_move_by_whole_steps():
+    document = Document()
+    put(document, o1="a", o2="b")
+    put(document, o1="c")
+    assert set(document.undo()) == {ONE}
+    assert document.get(*ONE) == "a"
+    assert set(document.undo()) == {ONE, TWO}
+    assert document.get(*ONE) is None
+    assert not document.can_undo
+    document.redo()
+    document.redo()
+    assert (document.get(*ONE), document.get(*TWO)) == ("c", "b")
+    assert not document.can_redo
+    assert document.redo() == ()
+
+
+def test_a_new_step_ends_what_could_be_done_again():
+    document = Document()
+    put(document, o1="a")
+    document.undo()
+    put(document, o2="b")
+    assert not document.can_redo
+
+
+def test_a_value_that_changes_within_a_step_goes_back_to_what_was_before_the_step():
+    document = Document()
+    put(document, o1="a")
+    document.begin()
+    document.put(ONE, "b")
+    document.put(ONE, "c")
+    document.undo()
+    assert document.get(*ONE) == "a"
+
+
+def test_what_is_published_is_sent_but_not_undone():
+    document = Document()
+    put(document, o1="a")
+    document.publish(("status",), {"tracking": None})
+    document.undo()
+    assert document.get("status") == {"tracking": None}
+
+
+def test_the_log_does_not_grow_with_the_number_of_changes():
+    document = Document()
+    for number in range(20_000):
+        document.publish(ONE, number)
+    assert len(document._log) < 2_000
+    assert [change.value for change in document.changes(0)] == [19_999]
+
+
+def test_an_equal_value_is_no_change():
+    document = Document()
+    mask = MaskValue(b"04", 0.5, 3, True)
+    document.put(("mask", 1, 0), mask)
+    seen = document.version
+    document.put(("mask", 1, 0), MaskValue(b"04", 0.5, 3, True))
+    assert document.version == seen

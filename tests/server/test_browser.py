@@ -174,7 +174,7 @@ def test_the_page_fits_a_phone_and_its_controls_have_names(page: Page, keep: Cal
     assert box["width"] > 300
     nameless = page.evaluate(
         "[...document.querySelectorAll('button, input, summary')]"
-        ".filter(e => !(e.getAttribute('aria-label') || e.innerText.trim() || e.labels?.length)).map(e => e.outerHTML)"
+        ".filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).map(e => e.outerHTML)"
     )
     assert nameless == []
     page.set_viewport_size({"width": 1280, "height": 800})

@@ -35,14 +35,15 @@ def recipe(
     objects: int = 2,
     clicks: int = 1,
     stills: int = 16,
+    still_share: float = 0.35,
     masks: float = 0.9,
     rate: float = 8e-4,
     weights: str = "",
 ) -> Recipe:
     """Clips of ``size`` pixels, 256 at most; the network is used at 384 pixels afterwards.
 
-    Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory; tracking mostly on
-    clips whose objects are shown with their masks (a share of ``masks``).
+    Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
+    the steps; tracking mostly on clips whose objects are shown with their masks (a share of ``masks``).
     ``weights`` of an earlier stage are where this one starts; a stage of 192 pixels is twice as fast.
     """
     stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
@@ -51,8 +52,8 @@ def recipe(
         config=with_image_size(PICO, size),
         start=StartFrom(weights) if weights else start_pico,
         sources=(
-            Source(Resized(kept.clip, size), clips=clips, weight=0.65, name="clips"),
-            Source(Resized(Stills(kept.clip), size), clips=stills, weight=0.35, name="stills"),
+            Source(Resized(kept.clip, size), clips=clips, weight=1 - still_share, name="clips"),
+            Source(Resized(Stills(kept.clip), size), clips=stills, weight=still_share, name="stills"),
         ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),

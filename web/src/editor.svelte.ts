@@ -171,7 +171,8 @@ export class Editor {
 
   /** The frame that tracking has just finished, for the page to go along; null when it should stay. */
   followed(): number | null {
-    return this.follows ? (this.status.tracking?.frame ?? null) : null;
+    const frame = this.status.tracking?.frame ?? null; // read first, so that the page hears of it later too
+    return this.follows ? frame : null;
   }
 
   stay(): void {

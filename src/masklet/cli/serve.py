@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MISSING = 'masklet serve needs packages that are not installed: {}; install them with: pip install "masklet[serve]"'
 
 
-@click.command("serve", short_help="Open the web demo: click an object in a video, watch it being followed.")
+@click.command("serve", short_help="Open the web demo: click an object and watch it followed.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", default=8321, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--token", metavar="TEXT", help="What visitors have to know.  [default: made up, unless on localhost]")
@@ -40,7 +40,7 @@ def serve(
     idle_minutes: float,
     load: Callable[[], SegmentationNetwork],
 ) -> None:
-    """Serve a page on which an object is clicked in a video and followed through it.
+    """Serve the web page: click an object, watch it followed.
 
     By default only this machine reaches the page. With another --host, visitors need the token in the address that is
     printed.

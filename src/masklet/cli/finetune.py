@@ -12,8 +12,8 @@ from masklet.cli.options import FILE
 from masklet.data.formats import READABLE
 
 if TYPE_CHECKING:
-    from masklet.cli.held_out import HeldOut
     from masklet.data.datasets import Dataset
+    from masklet.evaluation.held_out import HeldOut
     from masklet.training.finetune import FineTuning
     from masklet.training.loop import Recipe
 
@@ -73,8 +73,8 @@ def finetune(
       masklet finetune --data train.json --val val.json --weights sam2.1-hiera-tiny --out runs/mine
       masklet track clip.mp4 --click 0:480,270 --weights runs/mine/weights.safetensors
     """
-    from masklet.cli.held_out import HeldOut
     from masklet.data.datasets import open_dataset
+    from masklet.evaluation.held_out import HeldOut
     from masklet.evaluation.runners import chosen_device
     from masklet.training.finetune import FineTuning, recipe_for, shows_videos, split
     from masklet.training.validation import Validation
@@ -133,7 +133,7 @@ def compared(weights: str, tested: HeldOut, out: Path, device: str) -> str:
     from PIL import Image
 
     from masklet.checkpoints import load_network
-    from masklet.cli.held_out import sheet, table
+    from masklet.evaluation.held_out import sheet, table
     from masklet.evaluation.sessions import SessionRunner
 
     networks = (load_network(name, device=device) for name in (weights, out / "weights.safetensors"))

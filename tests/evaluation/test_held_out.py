@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masklet.cli.held_out import FOLLOWED, TILE_HEIGHT, HeldOut, sheet, table
 from masklet.data.datasets import open_dataset
+from masklet.evaluation.held_out import FOLLOWED, TILE_HEIGHT, HeldOut, sheet, table
 from masklet.evaluation.runners import Runner, VideoRun
 from masklet.evaluation.truth import ObjectMasks
 from masklet.evaluation.user import Answer

@@ -36,6 +36,7 @@ def recipe(
     clicks: int = 1,
     stills: int = 16,
     still_share: float = 0.35,
+    views: int = 3,
     masks: float = 0.9,
     rate: float = 8e-4,
     weights: str = "",
@@ -43,7 +44,8 @@ def recipe(
     """Clips of ``size`` pixels, 256 at most; the network is used at 384 pixels afterwards.
 
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
-    the steps; tracking mostly on clips whose objects are shown with their masks (a share of ``masks``).
+    the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
+    share of ``masks``).
     ``weights`` of an earlier stage are where this one starts; a stage of 192 pixels is twice as fast.
     """
     stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
@@ -53,7 +55,7 @@ def recipe(
         start=StartFrom(weights) if weights else start_pico,
         sources=(
             Source(Resized(kept.clip, size), clips=clips, weight=1 - still_share, name="clips"),
-            Source(Resized(Stills(kept.clip), size), clips=stills, weight=still_share, name="stills"),
+            Source(Resized(Stills(kept.clip, views), size), clips=stills, weight=still_share, name="stills"),
         ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),

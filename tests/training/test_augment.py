@@ -99,3 +99,4 @@ def test_a_still_is_a_frame_that_shows_all_objects():
     assert np.array_equal(still.masks_ofhw, clip.masks_ofhw[:, -1:])
     drawn = {Stills(lambda seed: clip)(seed).frames_fhwc.tobytes() for seed in range(20)}
     assert len(drawn) > 1
+    assert len(Stills(lambda seed: clip, views=3)(0).masks_ofhw) == 3 * len(clip.masks_ofhw)

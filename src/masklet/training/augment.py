@@ -86,15 +86,20 @@ class Resized:
 
 @dataclass(frozen=True)
 class Stills:
-    """One frame of each clip of a stream, drawn by chance among those that show all objects, if there are any."""
+    """One frame of each clip of a stream, drawn by chance among those that show all objects, if there are any.
+
+    Every object comes ``views`` times, to be prompted in as many ways: the picture is encoded once for all of them.
+    """
 
     make_clip: Callable[[int], Clip]
+    views: int = 1
 
     def __call__(self, seed: int) -> Clip:
         clip = self.make_clip(seed)
         complete = np.flatnonzero(clip.masks_ofhw.any((2, 3)).all(0))
         frame = int(np.random.default_rng([seed, 3]).choice(complete)) if len(complete) else 0
-        return replace(clip, frames_fhwc=clip.frames_fhwc[frame, None], masks_ofhw=clip.masks_ofhw[:, frame, None])
+        masks = np.repeat(clip.masks_ofhw[:, frame, None], self.views, axis=0)
+        return replace(clip, frames_fhwc=clip.frames_fhwc[frame, None], masks_ofhw=masks)
 
 
 def resized(clip: Clip, size: int) -> Clip:

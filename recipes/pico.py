@@ -46,7 +46,8 @@ def recipe(
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
     the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
     share of ``masks``).
-    ``weights`` of an earlier stage are where this one starts; a stage of 192 pixels is twice as fast.
+    ``weights`` of an earlier stage, such as recipes/pico_stage.safetensors, are where this one starts; a stage of 192
+    pixels is twice as fast.
     """
     stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
     kept = ClipPool(stream.clip, pool / f"{frames}x{POOL_SIZE}", size=3000)

@@ -117,20 +117,22 @@ def rates_of(settings: FineTuning) -> Rates:
 
 def sources_of(data: Dataset, settings: FineTuning, size: int) -> tuple[Source, ...]:
     """Still pictures; for videos clips as well, which hold as many frames in fewer clips."""
-    stills = source(data, settings, ClipSampling(1, size, settings.objects), settings.clips)
+    still = ClipSampling(1, size, settings.objects)
     if settings.frames == 1:
-        return (stills,)
+        return (source(data, settings, still, settings.clips, "pictures"),)
     moving = ClipSampling(settings.frames, size, settings.objects, strides=(1, 2))
-    clips = source(data, settings, moving, max(1, settings.clips // settings.frames))
+    clips = max(1, settings.clips // settings.frames)
     return (
-        Source(clips.make_clip, clips.clips, 1 - STILLS_WEIGHT, "clips"),
-        Source(stills.make_clip, stills.clips, STILLS_WEIGHT, "stills"),
+        source(data, settings, moving, clips, "clips", 1 - STILLS_WEIGHT),
+        source(data, settings, still, settings.clips, "stills", STILLS_WEIGHT),
     )
 
 
-def source(data: Dataset, settings: FineTuning, sampling: ClipSampling, clips: int) -> Source:
+def source(
+    data: Dataset, settings: FineTuning, sampling: ClipSampling, clips: int, name: str, weight: float = 1.0
+) -> Source:
     """Augmented clips of a dataset."""
-    return Source(Augmented(DatasetClips(data, sampling).clip, settings.augmentation), clips, name="pictures")
+    return Source(Augmented(DatasetClips(data, sampling).clip, settings.augmentation), clips, weight, name)
 
 
 def split(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Dataset]:

@@ -38,6 +38,15 @@ def test_a_file_describes_itself(small_network: SegmentationNetwork, tmp_path: P
     }
 
 
+def test_a_file_of_weights_can_be_read_by_whoever_may_read_other_files(
+    small_network: SegmentationNetwork, tmp_path: Path
+):
+    other = tmp_path / "other"
+    other.touch()
+    save_network(small_network, tmp_path / "net.safetensors", description={})
+    assert (tmp_path / "net.safetensors").stat().st_mode == other.stat().st_mode
+
+
 def test_half_precision_takes_half_the_space(small_network: SegmentationNetwork, tmp_path: Path):
     full, half = tmp_path / "full.safetensors", tmp_path / "half.safetensors"
     save_network(small_network, full, description={})

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from masklet.model.positions import FourierPositions, rotary_angles, rotate
-from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
+from masklet.model.prompt_encoder import PromptBatch, PromptEncoder, Sketch
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,41 @@ def test_a_mask_gives_the_dense_map_and_no_tokens(encoder: PromptEncoder):
     assert tokens.shape == (2, 0, 32)
     assert dense.shape == (2, 32, 4, 4)
     assert not torch.equal(dense[0], dense[1])
+
+
+def test_an_untrained_sketch_changes_nothing():
+    torch.manual_seed(0)
+    encoder = PromptEncoder(32, 64, sketched=True).requires_grad_(False)
+    _, dense = encoder(PromptBatch(torch.rand(2, 3, 2), torch.ones(2, 3, dtype=torch.int)))
+    assert torch.equal(dense, encoder.no_mask.weight[:, :, None, None].expand(2, -1, 4, 4))
+
+
+def test_a_trained_sketch_is_added_to_mask_prompts_too():
+    torch.manual_seed(0)
+    encoder = PromptEncoder(32, 64, sketched=True).requires_grad_(False)
+    assert encoder.sketch is not None
+    encoder.sketch.paint.weight.normal_()
+    mask = torch.randn(1, 1, 16, 16)
+    click = PromptBatch(torch.rand(1, 1, 2), torch.ones(1, 1, dtype=torch.int), mask)
+    difference = encoder(click)[1] - encoder(PromptBatch(mask_logits_o1hw=mask))[1]
+    assert difference.abs().amin() > 0
+
+
+def test_a_click_is_drawn_where_it_lies_in_the_channels_of_its_label():
+    clicks = torch.tensor([[[0.95, 0.05], [0.05, 0.95]]])
+    drawn = Sketch(8, 10).drawn(clicks, torch.tensor([[1, 0]]))
+    for channel in range(3):
+        assert drawn[0, channel, 0, 9] == drawn[0, channel].max()
+        assert drawn[0, 3 + channel, 9, 0] == drawn[0, 3 + channel].max()
+    assert drawn[0, 6:].count_nonzero() == 0
+
+
+def test_a_box_is_drawn_by_how_much_of_each_cell_it_covers():
+    corners = torch.tensor([[[0.25, 0.5], [1.0, 0.875]], [[0.25, 0.5], [1.0, 0.875]]])
+    inside = Sketch(8, 4).drawn(corners, torch.tensor([[2, 3], [-1, -1]]))[:, 6]
+    expected = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1], [0, 0.5, 0.5, 0.5]])
+    torch.testing.assert_close(inside[0], expected)
+    assert inside[1].count_nonzero() == 0
 
 
 def test_a_grid_is_encoded_by_its_cell_centres():

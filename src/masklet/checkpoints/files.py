@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 import masklet
@@ -49,7 +49,7 @@ def save_network(
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata)
+        partial.write_bytes(save(tensors, metadata))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -99,6 +99,8 @@ class NetworkConfig:
     """SAM 2.1: memories of frames without the object carry a learned mark."""
     dates_pointers: bool = True
     """SAM 2.1: object pointers carry their signed distance in time."""
+    sketches_prompts: bool = False
+    """Clicks and boxes are drawn onto the dense map too, besides being tokens."""
 
     @property
     def grid(self) -> int:
@@ -138,6 +140,7 @@ PICO = NetworkConfig(
         slots=5, pointers=0, layers=2, heads=2, feedforward=512, position_weight=0.0, keys_from_image=True
     ),
     dates_pointers=False,
+    sketches_prompts=True,
 )
 
 MODELS: dict[str, NetworkConfig] = {**_SAM21, **_SAM20, PICO.name: PICO}

@@ -69,7 +69,7 @@ class SegmentationNetwork(nn.Module):
         self.config = config
         self.trunk = Hiera(config.encoder) if isinstance(config.encoder, HieraConfig) else Mobile(config.encoder)
         self.neck = Neck(config.encoder.channels, c)
-        self.prompt_encoder = PromptEncoder(c, config.image_size)
+        self.prompt_encoder = PromptEncoder(c, config.image_size, sketched=config.sketches_prompts)
         self.mask_decoder = MaskDecoder(config)
         self.mask_as_prompt = nn.Conv2d(1, 1, 4, stride=4)
         self.pointer = PointerHead(c) if memory.pointers else NoPointer()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from masklet import masks
@@ -118,7 +118,7 @@ class ImageSession:
             "network": _description(self.network),
             "image_hws": json.dumps(self._image_hws),
         }
-        save_file(tensors, str(path), metadata=metadata)
+        Path(path).write_bytes(save(tensors, metadata))
 
     def load_embedding(self, path: str | Path) -> None:
         """Take encoded pictures from a file. Raises ValueError unless a network of this configuration wrote it."""

@@ -34,7 +34,7 @@ def frame_tensor(frame: np.ndarray, side: int, device: torch.device | str = "cpu
 
 def drawn_tensor(mask_hw: np.ndarray, side: int, device: torch.device | str = "cpu") -> Tensor:
     """A drawn mask (h, w) bool as (1, 1, side, side) of 0 and 1: set where at least half is covered."""
-    mask_11hw = torch.from_numpy(mask_hw).to(device, torch.float32)[None, None]
+    mask_11hw = _tensor(mask_hw).to(device, torch.float32)[None, None]
     return (resize(mask_11hw, side, antialias=True) >= 0.5).float()
 
 
@@ -53,9 +53,14 @@ def prompt_batch(
     )
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    """A tensor of the array's memory, or of a copy where torch could not use that: read-only, or strided backward."""
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
+
+
 def _unit_tensor(picture: np.ndarray, device: torch.device | str) -> Tensor:
     """(h, w, 3) uint8 -> (1, 3, h, w) float32 from 0 to 1."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)[None].float() / 255
+    return _tensor(picture).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def _normalised(unit_bchw: Tensor) -> Tensor:

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from masklet.data.datasets import open_dataset
+from masklet.data.formats.sa1b import Sa1bWriter
+from masklet.model.config import MODELS
+from masklet.training.batches import collate
 from masklet.training.recipes import options_for, read_recipe
+
+from .material import write_videos
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -40,6 +46,27 @@ def test_files_without_a_recipe_are_refused(tmp_path: Path):
     (tmp_path / "other.py").write_text("def recipe():\n    return 3\n")
     with pytest.raises(ValueError, match="got 3"):
         read_recipe(tmp_path / "other.py")
+
+
+def test_the_published_recipe_mixes_clips_of_videos_with_pictures(tmp_path: Path):
+    in_videos = write_videos(tmp_path / "in", 2)
+    with Sa1bWriter(tmp_path / "pictures") as writer:
+        for record in open_dataset("videos", in_videos).records():
+            writer.add(record)
+    options = [f"videos={in_videos}", "format=videos", f"pictures={tmp_path / 'pictures'}", "frames=3", "size=32"]
+    recipe = read_recipe(RECIPES / "sam2.py", options)
+    batches = [collate([source.make_clip(seed) for seed in range(source.clips)]) for source in recipe.sources]
+    assert [tuple(batch.frames_bfchw.shape) for batch in batches] == [(1, 3, 3, 32, 32), (8, 1, 3, 32, 32)]
+    assert all(batch.masks_ofhw.any() for batch in batches)
+    assert [source.weight for source in recipe.sources] == pytest.approx([0.85, 0.15])
+
+
+@pytest.mark.parametrize("trunk", ["tiny", "small", "base-plus", "large"])
+def test_the_published_recipe_knows_every_published_trunk(trunk: str, tmp_path: Path):
+    options = [f"videos={write_videos(tmp_path, 1)}", "format=videos", f"network=sam2.1-hiera-{trunk}"]
+    recipe = read_recipe(RECIPES / "sam2.py", options)
+    assert recipe.config == MODELS[f"sam2.1-hiera-{trunk}"]
+    assert len(recipe.sources) == 1
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.name)

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from masklet.model.config import HieraConfig, NetworkConfig
+from masklet.checkpoints import from_published
+from masklet.model.config import MODELS
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import POSITIVE
 from masklet.training.batches import collate
+from masklet.training.loop import with_image_size
 from masklet.training.losses import LossWeights
 from masklet.training.simulation import Plan
 from masklet.training.unroll import Outcome, Unroll
 
-from .conftest import TINY, moving_square, start
+from ..parity.weights import state_dict
+from .conftest import SIZE, TINY, moving_square, start
 
 FULL = LossWeights()
 
@@ -95,14 +96,20 @@ def by_definition(logits_khw: torch.Tensor, target_hw: torch.Tensor, ious: list[
     return min(masks) + float(np.mean(misses)) + np.log1p(np.exp(-presence))
 
 
+def seeded(name: str) -> SegmentationNetwork:
+    """A published configuration with its seeded weights, for the small pictures of these tests."""
+    network = SegmentationNetwork(with_image_size(MODELS[name], SIZE))
+    published = state_dict(name.replace("-hiera-", "_hiera_"))
+    network.load_state_dict(from_published({key: torch.from_numpy(array) for key, array in published.items()}))
+    return network.eval()
+
+
 def test_a_step_of_a_published_network_has_the_losses_of_the_published_definitions():
-    """A Hiera network with memory as published, scaled down; a box, then tracking, at the picture's full size."""
-    torch.manual_seed(0)
-    hiera = HieraConfig(embed_dim=16, heads=1, blocks=(1, 1, 1, 1), global_blocks=(2,))
-    config = NetworkConfig("small", hiera, image_size=64, width=64, mask_channels=(16, 8), decoder_heads=2)
-    network = SegmentationNetwork(replace(config, memory=replace(config.memory, channels=16, layers=1))).eval()
+    """SAM 2.1 tiny: a click and two corrections, then tracking, judged at the picture's full size."""
+    network = seeded("sam2.1-hiera-tiny")
     batch = collate([moving_square(3)], [3])
-    unroll = Unroll(network, batch, Plan(3, {0: "box"}), batch.generators(), FULL)
+    plan = Plan(3, {0: "click"}, corrected=frozenset({0}), clicks=2)
+    unroll = Unroll(network, batch, plan, batch.generators(), FULL)
     predictions = []
     decode = network.decode
 
@@ -112,9 +119,11 @@ def test_a_step_of_a_published_network_has_the_losses_of_the_published_definitio
 
     network.decode = recorded  # type: ignore[method-assign]
     outcome = unroll.run()
-    assert [prediction.logits_okhw.shape[1] for prediction in predictions] == [1, 3, 3]
-    for frame, prediction in enumerate(predictions):
-        logits_khw = F.interpolate(prediction.logits_okhw.detach(), size=(64, 64), mode="bilinear")[0]
+    assert [prediction.logits_okhw.shape[1] for prediction in predictions] == [3, 1, 1, 3, 3]
+    expected = []
+    for frame, prediction in zip([0, 0, 0, 1, 2], predictions, strict=True):
+        logits_khw = F.interpolate(prediction.logits_okhw.detach(), size=(SIZE, SIZE), mode="bilinear")[0]
         ious, presence = prediction.iou_ok[0].tolist(), prediction.presence_o.item()
-        expected = by_definition(logits_khw, batch.masks_ofhw[0, frame].float(), ious, presence)
-        assert outcome.losses[frame].item() == pytest.approx(expected, rel=1e-4)
+        expected.append(by_definition(logits_khw, batch.masks_ofhw[0, frame].float(), ious, presence))
+    assert [loss.item() for loss in outcome.losses] == pytest.approx(expected, rel=1e-4)
+    assert outcome.loss(1).item() == pytest.approx(sum(expected), rel=1e-4)

@@ -19,6 +19,7 @@ COMMANDS = (
     "track",
     "everything",
     "evaluate",
+    "data",
     "train",
     "finetune",
     "convert",

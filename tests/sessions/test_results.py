@@ -47,3 +47,13 @@ def test_without_supervision_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ValueError, match="pip install supervision"):
         to_supervision(frame_result((4,)))
+
+
+def test_one_object_alone_is_what_it_is_among_all():
+    result = frame_result((2, 4, 7))
+    alone, among = result.only(4), frame_result((2, 4, 7))[4]
+    assert "logits_ohw" not in vars(result)
+    assert np.array_equal(alone.logits, among.logits)
+    assert (alone.obj, alone.iou, alone.presence) == (4, among.iou, among.presence)
+    with pytest.raises(KeyError, match="no object 3"):
+        result.only(3)

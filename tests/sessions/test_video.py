@@ -118,6 +118,35 @@ def test_an_object_removed_between_two_steps_is_gone_from_the_next_on(start):
     assert objects == [(1, 2)] * 5 + [(2,)] * 5
 
 
+def test_only_chosen_objects_are_followed_and_the_others_keep_their_results(start):
+    session = start()
+    session.prompt(0, 1, CLICK)
+    session.prompt(0, 2, OTHER_CLICK)
+    before = low_res(session.propagate(), 2)
+    session.prompt(5, 1, Points((40, 40), [0]))
+    session.prompt(5, 2, Points((40, 40), [0]))
+    corrected = session.result(5)
+    after = list(session.propagate(5, LAST, objects=[1]))
+    assert [result.frame for result in after] == list(range(5, LAST + 1))
+    assert_same({t: before[t] for t in range(6, LAST + 1)}, low_res(after[1:], 2))
+    assert_same(low_res([corrected], 2), low_res([session.result(5)], 2))
+    with pytest.raises(ValueError, match="no object 3"):
+        session.propagate(objects=[3])
+
+
+def test_a_preview_is_what_a_prompt_would_answer_and_leaves_no_trace(start):
+    session = start()
+    session.encode_ahead(3)
+    assert np.array_equal(session.preview(3, 1, CLICK).logits, start().prompt(3, 1, CLICK)[1].logits)
+    assert session.objects == ()
+    first = session.prompt(0, 1, CLICK)
+    more = session.preview(0, 1, OTHER_CLICK)
+    assert np.array_equal(session.result(0)[1].logits, first[1].logits)
+    assert np.array_equal(more.logits, session.prompt(0, 1, OTHER_CLICK)[1].logits)
+    with pytest.raises(IndexError, match="does not exist"):
+        session.encode_ahead(99)
+
+
 def test_a_propagation_ends_when_no_object_is_left(start):
     session = start()
     session.prompt(0, 1, CLICK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,21 @@ class FrameResult:
             float(self.presence_o[o]),
             bool(self.prompted_o[o]),
         )
+
+    def only(self, obj: int) -> ObjectResult:
+        """The same as ``result[obj]``, without making the masks of the others unless overlaps are to be resolved."""
+        if self.non_overlap or obj not in self.objects or "logits_ohw" in vars(self):
+            return self[obj]
+        o = [self.objects.index(obj)]
+        alone = replace(
+            self,
+            objects=(obj,),
+            low_res_ohw=self.low_res_ohw[o],
+            iou_o=self.iou_o[o],
+            presence_o=self.presence_o[o],
+            prompted_o=self.prompted_o[o],
+        )
+        return alone[obj]
 
     def __iter__(self) -> Iterator[ObjectResult]:
         return (self[obj] for obj in self.objects)

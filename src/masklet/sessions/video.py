@@ -16,7 +16,7 @@ A camera gives its frames one by one:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from operator import index
@@ -35,7 +35,7 @@ from masklet.model.sam2 import ABSENT_LOGIT, SegmentationNetwork
 from masklet.prompts import Prompt, as_points, require_positive
 from masklet.sessions.batches import batches
 from masklet.sessions.inputs import drawn_tensor, frame_tensor, prompt_batch
-from masklet.sessions.results import FrameResult, probabilities
+from masklet.sessions.results import FrameResult, ObjectResult, probabilities
 from masklet.sessions.settings import VideoSettings
 from masklet.sessions.store import Spill, SpillingStore
 from masklet.sessions.tracks import FramePrompts, ImageKey, SharedKeys, TrackedObject
@@ -116,6 +116,17 @@ class VideoSession(Closing):
         self._objects[obj] = track
         return self._result(frame, corrects=wanted.with_memory if self._is_published else None)
 
+    def encode_ahead(self, frame: int) -> None:
+        """Encode a frame before it is prompted, so that the next prompts on it are answered quickly."""
+        self._features(self._existing(frame))
+
+    def preview(self, frame: int, obj: int, *prompts: Prompt) -> ObjectResult:
+        """What ``prompt`` would answer for this object, known or new. Nothing is kept of it."""
+        frame = self._existing(frame)
+        track = self._objects.get(obj) or self._new_object()
+        mask = self._answer(track, frame, self._checked(track, frame, prompts, replaces=False))
+        return self._shown(frame, {obj: mask}, np.ones(1, dtype=bool))[obj]
+
     def clear(self, frame: int, obj: int) -> FrameResult:
         """Take back all prompts of an object on a frame. A tracked frame gets the tracked result again."""
         track = self._object(obj)
@@ -146,10 +157,12 @@ class VideoSession(Closing):
         *,
         max_frames: int | None = None,
         reverse: bool = False,
+        objects: Collection[int] | None = None,
     ) -> Iterator[FrameResult]:
         """Follow all objects from frame ``start`` to ``end``, both included, or over ``max_frames`` more frames.
 
         By default from the earliest conditioning frame to the end of the video, or with ``reverse`` to its beginning.
+        ``objects`` are the only ones that are followed; the results of all others stay as they are.
         Prompts, new objects and removals between two frames take effect with the next one. Leave the loop to stop;
         ``resume`` goes on.
         """
@@ -158,7 +171,10 @@ class VideoSession(Closing):
         if not conditioning:
             raise ValueError("there is nothing to follow yet; prompt an object first")
         first = min(conditioning) if start is None else self._existing(start)
-        self._run = _Run(first, self._last_frame(first, end, max_frames, reverse), reverse)
+        for obj in objects or ():
+            self._object(obj)
+        last = self._last_frame(first, end, max_frames, reverse)
+        self._run = _Run(first, last, reverse, None if objects is None else frozenset(objects))
         return self._follow(self._run)
 
     def resume(self) -> Iterator[FrameResult]:
@@ -194,30 +210,36 @@ class VideoSession(Closing):
 
     def _result(self, frame: int, corrects: bool | None = None) -> FrameResult:
         """The published predictor shows corrections and other prompts of one frame apart, as ``corrects`` says."""
-        found = [track.latest(frame, corrects) or self._nothing() for track in self._objects.values()]
+        found = {obj: track.latest(frame, corrects) or self._nothing() for obj, track in self._objects.items()}
+        return self._shown(
+            frame, found, np.array([frame in track.prompts for track in self._objects.values()], dtype=bool)
+        )
+
+    def _shown(self, frame: int, found: dict[int, ObjectMask], prompted_o: np.ndarray) -> FrameResult:
         side = self.network.config.low_res
-        low_res = [mask.logits_o1hw[:, 0] for mask in found]
+        low_res = [mask.logits_o1hw[:, 0] for mask in found.values()]
         return FrameResult(
             frame=frame,
-            objects=self.objects,
+            objects=tuple(found),
             video_hw=self.video_hw,
             low_res_ohw=torch.cat(low_res) if low_res else torch.zeros(0, side, side),
-            iou_o=np.array([float(mask.iou_o) for mask in found], dtype=np.float32),
-            presence_o=probabilities([mask.presence_o for mask in found]),
-            prompted_o=np.array([frame in track.prompts for track in self._objects.values()], dtype=bool),
+            iou_o=np.array([float(mask.iou_o) for mask in found.values()], dtype=np.float32),
+            presence_o=probabilities([mask.presence_o for mask in found.values()]),
+            prompted_o=prompted_o,
             non_overlap=self.settings.non_overlap,
         )
 
     def _follow(self, run: _Run) -> Iterator[FrameResult]:
         while not run.is_over and self._has_frame(run.frame) and any(t.prompts for t in self._objects.values()):
-            result = self._advance(run.frame, run.reverse)
+            result = self._advance(run.frame, run.reverse, run.objects)
             run.frame += -1 if run.reverse else 1
             yield result
 
-    def _advance(self, frame: int, reverse: bool) -> FrameResult:
-        """One frame further for all objects that can be followed."""
+    def _advance(self, frame: int, reverse: bool, objects: Collection[int] | None = None) -> FrameResult:
+        """One frame further for all objects that can be followed, or for some of them."""
         self._commit()
-        followed = {obj: track for obj, track in self._objects.items() if track.bank.conditioning}
+        chosen = {obj: track for obj, track in self._objects.items() if objects is None or obj in objects}
+        followed = {obj: track for obj, track in chosen.items() if track.bank.conditioning}
         self._track(frame, {obj: t for obj, t in followed.items() if not self._stands(t, frame)}, reverse)
         for track in followed.values():
             track.passed[frame] = reverse
@@ -436,6 +458,8 @@ class _Run:
     """The next frame."""
     last: int | None
     reverse: bool
+    objects: frozenset[int] | None = None
+    """Those that are followed; None: all."""
 
     @property
     def is_over(self) -> bool:

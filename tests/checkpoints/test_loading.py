@@ -11,7 +11,6 @@ from torch import Tensor
 from masklet.checkpoints import load_network, save_network, to_published
 from masklet.checkpoints.errors import CheckpointError
 from masklet.checkpoints.loading import build_network
-from masklet.checkpoints.registry import PICO
 from masklet.checkpoints.variants import MEMORY_PARTS
 from masklet.model.config import MODELS
 from masklet.model.sam2 import SegmentationNetwork
@@ -147,8 +146,3 @@ def test_a_misspelt_name_is_corrected(name: str):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(FileNotFoundError, match=r"neither a file nor one of pico, sam2\.1-hiera-tiny, "):
         load_network("weights/of/mine.pt")
-
-
-@pytest.mark.skipif(not PICO.size, reason="the built-in weights are not in the package yet")
-def test_the_built_in_network_loads_from_the_package():
-    assert load_network().config == MODELS["pico"]

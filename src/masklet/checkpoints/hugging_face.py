@@ -123,6 +123,7 @@ def config_from_transformers(values: Mapping[str, Any]) -> NetworkConfig:
         "decoder_feedforward": get("mask_decoder_config.mlp_dim", 2048),
         "memory": _memory(get, size),
         "marks_absence": get("enable_occlusion_spatial_embedding", True),
+        "sketches_prompts": False,
         "dates_pointers": get("enable_temporal_pos_encoding_for_object_pointers", True),
     }
     return published_name(config_from_json(config))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
-from masklet.model.positions import rotate
+from masklet.model.arithmetic import Computes, attend
+from masklet.model.layers import Linear
+from masklet.model.positions import rotate, turn
 
 
-def attend(query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor) -> Tensor:
-    """Scaled dot-product attention: (b, h, n, d).
-
-    On a processor gradients come from two plain products: those of torch's fused attention are slower there, several
-    times so for the decoder's narrow heads.
-    """
-    if query_bhnd.is_cuda or not query_bhnd.requires_grad:
-        return F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd)
-    scores_bhnm = (query_bhnd * query_bhnd.shape[-1] ** -0.5) @ key_bhmd.transpose(-2, -1)
-    return scores_bhnm.softmax(-1) @ value_bhmd
-
-
-class Attention(nn.Module):
+class Attention(nn.Module, Computes):
     """Scaled dot-product attention of ``heads`` heads over ``inner`` channels in total."""
 
     def __init__(
@@ -37,17 +28,22 @@ class Attention(nn.Module):
         super().__init__()
         inner = inner or width
         self.heads = heads
-        self.query = nn.Linear(width, inner)
-        self.key = nn.Linear(key_width or width, inner)
-        self.value = nn.Linear(value_width or width, inner)
-        self.out = nn.Linear(inner, width)
+        self.query = Linear(width, inner)
+        self.key = Linear(key_width or width, inner)
+        self.value = Linear(value_width or width, inner)
+        self.out = Linear(inner, width)
 
     def forward(self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor) -> Tensor:
-        """(b, n, width), (b, m, key_width), (b, m, value_width) -> (b, n, width)."""
+        """(b or 1, n, width), (b or 1, m, key_width) and (b or 1, m, value_width) -> (b, n, width)."""
         query_bhnd = self._split(self.query(query_bnc))
         key_bhmd = self._split(self.key(key_bmc))
         value_bhmd = self._split(self.value(value_bmc))
-        return self._merge(attend(query_bhnd, key_bhmd, value_bhmd))
+        b = max(len(query_bnc), len(key_bmc))
+        query_bhnd, key_bhmd, value_bhmd = (x.expand(b, -1, -1, -1) for x in (query_bhnd, key_bhmd, value_bhmd))
+        return self._merge(self._attend(query_bhnd, key_bhmd, value_bhmd))
+
+    def _attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor, bias_m: Tensor | None = None) -> Tensor:
+        return (attend if self.is_plain else self.arithmetic.attend)(query_bhnd, key_bhmd, value_bhmd, bias_m)
 
     def _split(self, x_bnc: Tensor) -> Tensor:
         return rearrange(x_bnc, "b n (h d) -> b h n d", h=self.heads)
@@ -56,24 +52,55 @@ class Attention(nn.Module):
         return self.out(rearrange(x_bhnd, "b h n d -> b n (h d)"))
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Keys of which some lie on a grid: whole grids first, all alike, then tokens without a place."""
+
+    angles_nc: Tensor
+    """Rotary angles of one grid's cells."""
+    unplaced: int = 0
+    bias_m: Tensor | None = None
+    """Added to every key's scores."""
+
+
 class RotaryAttention(Attention):
     """Attention on a grid: queries and grid keys are turned by their place, so that scores know the displacement.
 
-    ``angles_nc`` belong to the query grid. Keys are some whole grids of the same size, then ``unplaced`` tokens that
-    have no place and are not turned.
+    ``angles_nc`` belong to the queries, ``placed`` says where the keys lie. One query may stand for all rows of keys.
+
+    Values narrower than a head are mixed before they are projected, where that is faster: weights sum to one, so
+    softmax(s) (v W + b) = (softmax(s) v) W + b.
     """
 
     def forward(  # type: ignore[override]
-        self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor, angles_nc: Tensor, unplaced: int = 0
+        self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor, angles_nc: Tensor, placed: Placed | None = None
     ) -> Tensor:
-        query_bhnd = rotate(self._split(self.query(query_bnc)), angles_nc)
-        key_bhmd = self._rotate_keys(self._split(self.key(key_bmc)), angles_nc, unplaced)
+        placed = placed or Placed(angles_nc)
+        query_bhnd = self._turned(self._split(self.query(query_bnc)), angles_nc).expand(len(key_bmc), -1, -1, -1)
+        key_bhmd = self._turn_keys(self._split(self.key(key_bmc)), placed)
+        if self._mixes_first:
+            return self._merge(self._project(self._attend(query_bhnd, key_bhmd, value_bmc[:, None], placed.bias_m)))
         value_bhmd = self._split(self.value(value_bmc))
-        return self._merge(attend(query_bhnd, key_bhmd, value_bhmd))
+        return self._merge(self._attend(query_bhnd, key_bhmd, value_bhmd, placed.bias_m))
 
-    @staticmethod
-    def _rotate_keys(key_bhmd: Tensor, angles_nc: Tensor, unplaced: int) -> Tensor:
-        placed = key_bhmd.shape[2] - unplaced
-        angles_mc = repeat(angles_nc, "n c -> (grids n) c", grids=placed // angles_nc.shape[0])
-        turned = rotate(key_bhmd[:, :, :placed], angles_mc)
-        return torch.cat([turned, key_bhmd[:, :, placed:]], dim=2) if unplaced else turned
+    @property
+    def _mixes_first(self) -> bool:
+        return self.arithmetic.by_products and self.value.in_features < self.value.out_features // self.heads
+
+    def _project(self, mixed_bhnc: Tensor) -> Tensor:
+        """Every head's mixed values, projected: (b, h, n, d)."""
+        weights, biases = self.value.weight.chunk(self.heads), self.value.bias.chunk(self.heads)
+        heads = zip(mixed_bhnc.unbind(1), weights, biases, strict=True)
+        return torch.stack([self.arithmetic.linear(*head) for head in heads], dim=1)
+
+    def _turned(self, x: Tensor, angles_nc: Tensor) -> Tensor:
+        """(..., n, d) for n tokens that lie as the angles say."""
+        if not self.arithmetic.by_products:
+            return rotate(x, angles_nc)
+        return turn(x, torch.polar(torch.ones_like(angles_nc), angles_nc))
+
+    def _turn_keys(self, key_bhmd: Tensor, placed: Placed) -> Tensor:
+        end = key_bhmd.shape[2] - placed.unplaced
+        grids_bhgnd = key_bhmd[:, :, :end].unflatten(2, (-1, len(placed.angles_nc)))
+        turned_bhmd = self._turned(grids_bhgnd, placed.angles_nc).flatten(2, 3)
+        return torch.cat([turned_bhmd, key_bhmd[:, :, end:]], dim=2) if placed.unplaced else turned_bhmd

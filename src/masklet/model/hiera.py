@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from masklet.model.arithmetic import Computes
 from masklet.model.config import HieraConfig
-from masklet.model.layers import DropPath, Mlp
+from masklet.model.layers import DropPath, Linear, Mlp
 
 WINDOW_POSITION = 8
 
@@ -22,11 +23,16 @@ def pool_2x2(x_bhwc: Tensor) -> Tensor:
     return F.max_pool2d(x_bhwc.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
 
 
-def to_windows(x_bhwc: Tensor, side: int) -> Tensor:
-    """Cut into side x side windows, zero-padded at the right and bottom: (b * windows, side, side, c)."""
+def to_windows(x_bhwc: Tensor, side: int, fill_c: Tensor | None = None) -> Tensor:
+    """Cut into side x side windows, filled up at the right and bottom: (b * windows, side, side, c)."""
     _, h, w, _ = x_bhwc.shape
-    padded = F.pad(x_bhwc, (0, 0, 0, -w % side, 0, -h % side))
-    return rearrange(padded, "b (i y) (j x) c -> (b i j) y x c", y=side, x=side)
+    if h % side or w % side:
+        filled = F.pad(x_bhwc, (0, 0, 0, -w % side, 0, -h % side))
+        if fill_c is not None:
+            filled[:, h:] = fill_c
+            filled[:, :, w:] = fill_c
+        x_bhwc = filled
+    return rearrange(x_bhwc, "b (i y) (j x) c -> (b i j) y x c", y=side, x=side)
 
 
 def from_windows(windows_nyxc: Tensor, h: int, w: int) -> Tensor:
@@ -63,23 +69,37 @@ def block_shapes(config: HieraConfig) -> Iterator[BlockShape]:
         width = out_width
 
 
-class WindowAttention(nn.Module):
-    """Self-attention inside windows; where the stage changes the queries are pooled."""
+class WindowAttention(nn.Module, Computes):
+    """Self-attention inside windows; where the stage changes the queries are pooled.
+
+    Windows are filled up with zeros, whose query, key and value are the bias alone: no product is made for them.
+    """
 
     def __init__(self, shape: BlockShape):
         super().__init__()
         self.heads = shape.heads
         self.pools = shape.pools
-        self.qkv = nn.Linear(shape.width, 3 * shape.out_width)
-        self.out = nn.Linear(shape.out_width, shape.out_width)
+        self.window = shape.window
+        self.qkv = Linear(shape.width, 3 * shape.out_width)
+        self.out = Linear(shape.out_width, shape.out_width)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
-        query, key, value = self.qkv(x_bhwc).chunk(3, dim=-1)
+        """(b, h, w, c) -> (b, h, w, d), or half as high and wide with pooling."""
+        _, h, w, _ = x_bhwc.shape
+        qkv_bhwc = self.qkv(x_bhwc)
+        if not self.window:
+            return self.out(self._mix(qkv_bhwc))
+        mixed_nyxc = self._mix(to_windows(qkv_bhwc, self.window, self.qkv.bias))
+        return self.out(from_windows(mixed_nyxc, *((h // 2, w // 2) if self.pools else (h, w))))
+
+    def _mix(self, qkv_bhwc: Tensor) -> Tensor:
+        query_bhwc, key_bhwc, value_bhwc = qkv_bhwc.chunk(3, dim=-1)
         if self.pools:
-            query = pool_2x2(query)
-        _, h, w, _ = query.shape
-        mixed = F.scaled_dot_product_attention(self._split(query), self._split(key), self._split(value))
-        return self.out(rearrange(mixed, "b heads (h w) d -> b h w (heads d)", h=h, w=w))
+            query_bhwc = pool_2x2(query_bhwc)
+        _, h, w, _ = query_bhwc.shape
+        heads = (self._split(query_bhwc), self._split(key_bhwc), self._split(value_bhwc))
+        mixed_bhnd = (F.scaled_dot_product_attention if self.is_plain else self.arithmetic.attend)(*heads)
+        return rearrange(mixed_bhnd, "b heads (h w) d -> b h w (heads d)", h=h, w=w)
 
     def _split(self, x_bhwc: Tensor) -> Tensor:
         return rearrange(x_bhwc, "b h w (heads d) -> b heads (h w) d", heads=self.heads)
@@ -96,21 +116,13 @@ class HieraBlock(nn.Module):
         self.norm2 = nn.LayerNorm(shape.out_width, eps=1e-6)
         self.mlp = Mlp(shape.out_width, 4 * shape.out_width, shape.out_width, layers=2, activation=F.gelu)
         self.drop = DropPath()
-        self.shortcut = nn.Linear(shape.width, shape.out_width) if shape.width != shape.out_width else nn.Identity()
+        self.shortcut = Linear(shape.width, shape.out_width) if shape.width != shape.out_width else nn.Identity()
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         normed = self.norm1(x_bhwc)
-        residual = self.shortcut(normed) if self.shape.pools else x_bhwc
-        residual = pool_2x2(residual) if self.shape.pools else residual
-        x = residual + self.drop(self._attend(normed))
+        residual = pool_2x2(self.shortcut(normed)).to(x_bhwc.dtype) if self.shape.pools else x_bhwc
+        x = residual + self.drop(self.attention(normed))
         return x + self.drop(self.mlp(self.norm2(x)))
-
-    def _attend(self, x_bhwc: Tensor) -> Tensor:
-        if not self.shape.window:
-            return self.attention(x_bhwc)
-        _, h, w, _ = x_bhwc.shape
-        windows = self.attention(to_windows(x_bhwc, self.shape.window))
-        return from_windows(windows, h // 2, w // 2) if self.shape.pools else from_windows(windows, h, w)
 
 
 class Hiera(nn.Module):

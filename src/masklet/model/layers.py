@@ -9,6 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masklet.model.arithmetic import Computes
+
+HIDDEN_NUMBERS = 1 << 21
+"""Numbers between two layers that are held at once where nothing learns: they shall stay in the processor's cache."""
+
+
+class Linear(nn.Linear, Computes):
+    """A linear layer that computes as it is told."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
+        return self.arithmetic.linear(input, self.weight, self.bias)
+
 
 class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation over the channels of (b, c, h, w)."""
@@ -52,10 +64,17 @@ class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int, out: int, layers: int, activation: Callable[[Tensor], Tensor] = F.relu):
         super().__init__()
         widths = [width, *[hidden] * (layers - 1), out]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
+        self.rows_at_once = max(HIDDEN_NUMBERS // max(hidden, 1), 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or x.is_cuda or x.numel() <= self.rows_at_once * x.shape[-1]:
+            return self._think(x)
+        parts = x.flatten(0, -2).split(self.rows_at_once)
+        return torch.cat([self._think(part) for part in parts]).view(*x.shape[:-1], -1)
+
+    def _think(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)

@@ -17,7 +17,10 @@ DEPTH = 2
 
 
 class TwoWayLayer(nn.Module):
-    """Tokens attend to themselves, to the image, think; then the image attends to the tokens."""
+    """Tokens attend to themselves, to the image, think; then the image attends to the tokens.
+
+    Where all objects see the same image, it comes as one row and leaves as one for each object.
+    """
 
     def __init__(self, width: int, heads: int, feedforward: int):
         super().__init__()
@@ -99,7 +102,7 @@ class MaskDecoder(nn.Module):
         position_1chw: Tensor,
     ) -> MaskPrediction:
         h, w = conditioned_ochw.shape[-2:]
-        image_onc = rearrange(conditioned_ochw + dense_ochw, "o c h w -> o (h w) c")
+        image_onc = rearrange(once(conditioned_ochw) + once(dense_ochw), "o c h w -> o (h w) c")
         position_1nc = rearrange(position_1chw, "o c h w -> o (h w) c")
         tokens_otc = torch.cat([self._own_tokens(len(prompt_tokens_opc)), prompt_tokens_opc], dim=1)
         tokens_otc, image_onc = self.transformer(tokens_otc, image_onc, position_1nc)
@@ -122,6 +125,11 @@ class MaskDecoder(nn.Module):
     def _upscale(self, image_ochw: Tensor, features: ImageFeatures) -> Tensor:
         stride8_ochw = F.gelu(self.norm8(self.to_stride8(image_ochw) + features.stride8_bchw))
         return F.gelu(self.to_stride4(stride8_ochw) + features.stride4_bchw)
+
+
+def once(x_ochw: Tensor) -> Tensor:
+    """One row of what was expanded to several."""
+    return x_ochw[:1] if x_ochw.stride(0) == 0 else x_ochw
 
 
 def paint(brushes_okc: Tensor, canvas_ochw: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masklet.model.layers import Depthwise, LayerNorm2d
+from masklet.model.layers import Depthwise, LayerNorm2d, Linear
 
 
 class ConvNeXtBlock(nn.Module):
@@ -18,8 +18,8 @@ class ConvNeXtBlock(nn.Module):
         super().__init__()
         self.filter = Depthwise(width, 7)
         self.norm = LayerNorm2d(width)
-        self.widen = nn.Linear(width, 4 * width)
-        self.narrow = nn.Linear(4 * width, width)
+        self.widen = Linear(width, 4 * width)
+        self.narrow = Linear(4 * width, width)
         self.scale = nn.Parameter(torch.full((width,), 1e-6))
 
     def forward(self, x_bchw: Tensor) -> Tensor:

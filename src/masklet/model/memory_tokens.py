@@ -34,6 +34,9 @@ class DatedPointers(nn.Module):
 class KeysFromMemory(nn.Module):
     """As published: keys are the memory features, placed in space and time; object pointers follow as extra tokens."""
 
+    pooled: int = 1
+    """Memories are averaged over so many cells along each side. More than 1 trades accuracy for speed."""
+
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.channels = config.memory.channels
@@ -45,15 +48,15 @@ class KeysFromMemory(nn.Module):
         for slot, memory in recollection.maps:
             features_ochw = memory.features_ochw
             position_1chw = sine_grid(*features_ochw.shape[1:], device=features_ochw.device)
-            keys.append(grid_tokens(features_ochw + position_1chw + self.age[slot, :, None, None]))
-            values.append(grid_tokens(features_ochw))
+            keys.append(grid_tokens(features_ochw + position_1chw + self.age[slot, :, None, None], self.pooled))
+            values.append(grid_tokens(features_ochw, self.pooled))
         unplaced = 0
         if recollection.pointers:
             pointers_omc, date_mc = self._pointers(recollection)
             keys.append(pointers_omc + date_mc)
             values.append(pointers_omc)
             unplaced = pointers_omc.shape[1]
-        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced)
+        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced, self.pooled)
 
     def _pointers(self, recollection: Recollection) -> tuple[Tensor, Tensor]:
         """Every pointer is cut into tokens of the memory's width: (o, m, channels) and their dates (m, channels)."""
@@ -71,6 +74,9 @@ class KeysFromImage(nn.Module):
     A small network learns this correspondence much faster than one hidden in the memory features.
     """
 
+    pooled: int = 1
+    """As that of ``KeysFromMemory``."""
+
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.norm = nn.LayerNorm(config.width)
@@ -80,6 +86,6 @@ class KeysFromImage(nn.Module):
         keys, values = [], []
         for slot, memory in recollection.maps:
             assert memory.image_key_ochw is not None, "this network remembers image features"
-            keys.append(self.norm(grid_tokens(memory.image_key_ochw)) + self.age[slot])
-            values.append(grid_tokens(memory.features_ochw))
-        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced=0)
+            keys.append(self.norm(grid_tokens(memory.image_key_ochw, self.pooled)) + self.age[slot])
+            values.append(grid_tokens(memory.features_ochw, self.pooled))
+        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced=0, pooled=self.pooled)

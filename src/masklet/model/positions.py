@@ -77,7 +77,13 @@ def rotary_angles(channels: int, h: int, w: int, device: torch.device | None = N
 
 
 def rotate(x_bhnd: Tensor, angles_nc: Tensor) -> Tensor:
-    """Turn neighbouring channel pairs of every token by its angles."""
+    """Turn neighbouring channel pairs of every token (..., n, 2 c) by its angles."""
     cos, sin = angles_nc.cos().to(x_bhnd.dtype), angles_nc.sin().to(x_bhnd.dtype)
     even, odd = x_bhnd[..., 0::2], x_bhnd[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+def turn(x_bhnd: Tensor, turns_nc: Tensor) -> Tensor:
+    """``rotate`` as a product of complex numbers: the same in one pass. ``turns_nc`` are exp(i angle)."""
+    pairs_bhnc = torch.view_as_complex(x_bhnd.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs_bhnc * turns_nc).flatten(-2).to(x_bhnd.dtype)

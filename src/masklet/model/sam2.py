@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masklet.model.arithmetic import Computes, Precision, choose_arithmetic
 from masklet.model.config import HieraConfig, NetworkConfig
 from masklet.model.hiera import Hiera
 from masklet.model.layers import AbsentMark, Mlp, NoMark
@@ -25,6 +26,8 @@ from masklet.model.neck import Neck
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection
 from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
 
+LARGE_PARTS = ("trunk", "memory_attention", "memory_encoder", "mask_decoder.transformer")
+"""Where the time goes. The small rest is not worth a rounding."""
 ABSENT_LOGIT = -1024.0
 MASK_LOGIT = 10.0
 """Certainty that is given to masks which the user draws."""
@@ -79,6 +82,19 @@ class SegmentationNetwork(nn.Module):
         self.memory_attention = MemoryAttention(config)
         self.no_memory = nn.Parameter(torch.zeros(1, c, 1, 1))
 
+    def set_precision(self, precision: Precision = "auto") -> SegmentationNetwork:
+        """How the large products are computed where nothing learns, from now on. Returns the network itself.
+
+        "exact": in float32. "auto": in bfloat16 where the device is faster with it, else like "exact". "plain": by
+        torch's own operators, as a new network does. What comes out is float32 always. Raises ValueError for others.
+        """
+        arithmetic = choose_arithmetic(precision, self.device)
+        for name in LARGE_PARTS:
+            for module in self.get_submodule(name).modules():
+                if isinstance(module, Computes):
+                    module.arithmetic = arithmetic
+        return self
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -99,9 +115,7 @@ class SegmentationNetwork(nn.Module):
 
         ``features`` holds one picture, or one for each object.
         """
-        memory = self.memory_tokens(recollection)
-        stride16_ochw = features.stride16_bchw.expand(len(memory.keys_omc), -1, -1, -1)
-        return self.memory_attention(stride16_ochw, memory)
+        return self.memory_attention(features.stride16_bchw, self.memory_tokens(recollection))
 
     def decode_all(self, features: ImageFeatures, conditioned_ochw: Tensor, prompts: PromptBatch) -> MaskPrediction:
         """All four masks (k = 4): the single one first, then the three that share out an ambiguous prompt."""

@@ -1,0 +1,277 @@
+"""How long masklet and the published package take for the same work with the same weights on the same pictures.
+
+Measured, for the tiny network at 1024 px on the processor: encoding a picture, a click on an encoded picture up to
+masks of the picture's size, one more frame of a video with one object and with four (the memory is full: 7 frames),
+automatic masks of a picture, and the peak of memory. Every system takes its turn in every round, in each of its
+precisions; the median, the lowest and the highest time are told, and the ratio to the fastest setting of the package.
+Operations are counted, and with the machine's best measured matrix product they give the share that is made use of.
+
+Weights are seeded and pictures are drawn by a folder like tests/parity, so nothing is downloaded.
+
+Command: .venv-peers/bin/python benchmarks/speed.py --case encode --out benchmarks/results/encode.json
+Needs the environment that benchmarks/peers.py makes; `--ours` leaves the package out and works without it. The last
+line printed is JSON. benchmarks/speed_page.py makes docs/speed.md of such files. Time on two cores: minutes a case.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from contestants import Ours, Reference, Theirs, our_config
+from masklet.memory import MemoryBank
+from masklet.metrics import iou
+from masklet.model.arithmetic import EXACT, Computes, float_product
+from masklet.model.outputs import FrameMemory, ImageFeatures
+from masklet.model.prompt_encoder import PromptBatch
+from masklet.model.sam2 import SegmentationNetwork
+
+REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "parity"
+PICTURE_HW = (1200, 1800)
+FILLED = 8
+"""Frames to be followed until the memory is full."""
+
+
+class Times:
+    """Seconds of every contestant, and how much its masks are those of the first one in float32."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+        self.shown: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, work: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        result = work()
+        self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
+        return result
+
+    def summary(self) -> dict[str, Any]:
+        """Times by contestant, with the ratio to the package's best."""
+        medians = {name: statistics.median(seconds) for name, seconds in self.seconds.items()}
+        peers = [median for name, median in medians.items() if name.startswith(Theirs.name)]
+        return {
+            name: {
+                "median_s": median,
+                "low_s": min(self.seconds[name]),
+                "high_s": max(self.seconds[name]),
+                "runs": len(self.seconds[name]),
+                "ratio": median / min(peers) if peers else None,
+            }
+            for name, median in medians.items()
+        }
+
+
+def encode(systems: Sequence[Any], reference: Reference, rounds: int) -> Times:
+    times, picture = Times(), reference.picture()
+    for name, system, precision in turns(systems, rounds, times):
+        with system.computing(precision):
+            times.shown[name] = times.take(name, lambda system=system: system.encode(picture))
+    return times
+
+
+def click_on_it(systems: Sequence[Any], reference: Reference, rounds: int) -> Times:
+    times = Times()
+    for system in systems:
+        system.encode(reference.picture())
+    for name, system, precision in turns(systems, rounds, times):
+        with system.computing(precision):
+            times.shown[name] = times.take(name, system.click)
+    return times
+
+
+def everything(systems: Sequence[Any], reference: Reference, rounds: int, points: int = 16) -> Times:
+    times, picture = Times(), reference.picture(hw=PICTURE_HW)
+    for name, system, precision in turns(systems, rounds, times, warm_up=False):
+        with system.computing(precision):
+            times.take(name, lambda system=system: system.everything(picture, points))
+    return times
+
+
+def track(systems: Sequence[Any], reference: Reference, rounds: int, objects: int = 1) -> Times:
+    """Every system follows through one video, with its precisions by turns once the memory is full."""
+    times = Times()
+    most = max(len(system.precisions) for system in systems)
+    with TemporaryDirectory() as folder:
+        reference.write_clip(Path(folder), FILLED + rounds * most)
+        followed = [system.follow(Path(folder), objects) for system in systems]
+        for system, steps in zip(systems, followed, strict=True):
+            with system.computing(system.precisions[0]):
+                for _ in range(FILLED):
+                    next(steps)
+        steps_of = {system.name: steps for system, steps in zip(systems, followed, strict=True)}
+        for name, system, precision in turns(systems, rounds, times, warm_up=False):
+            with system.computing(precision):
+                times.take(name, lambda system=system: next(steps_of[system.name]))
+    return times
+
+
+CASES: dict[str, Callable[[Sequence[Any], Reference, int], Times]] = {
+    "encode": encode,
+    "click": click_on_it,
+    "track": track,
+    "track 4": lambda systems, reference, rounds: track(systems, reference, rounds, objects=4),
+    "everything": everything,
+}
+
+
+def turns(systems: Sequence[Any], rounds: int, times: Times, *, warm_up: bool = True) -> Iterator[tuple[str, Any, str]]:
+    """(contestant, its system, its precision), round after round; what a first round to warm up took is forgotten."""
+    for _ in range(rounds + warm_up):
+        for system in systems:
+            for precision in system.precisions:
+                yield f"{system.name} {precision}", system, precision
+        if warm_up:
+            times.seconds.clear()
+            warm_up = False
+
+
+def operations(image_size: int) -> dict[str, float]:
+    """GFLOP of masklet's ways, a product and a sum being two: encoding, a click, a frame of one object and of four."""
+    with torch.device("meta"), torch.no_grad():
+        network = SegmentationNetwork(our_config(image_size))
+        for module in network.modules():
+            if isinstance(module, Computes):
+                module.arithmetic = EXACT
+        picture = torch.zeros(1, 3, image_size, image_size)
+        features: ImageFeatures = network.encode_image(picture)
+        alone = network.without_memory(features)
+        counted = {
+            "encode": gflop(lambda: network.encode_image(picture)),
+            "click": gflop(lambda: network.decode(features, alone, _click(1), candidates=True)),
+        }
+        for case, objects in (("track", 1), ("track 4", 4)):
+            counted[case] = counted["encode"] + gflop(lambda objects=objects: _followed(network, features, objects))
+    return counted
+
+
+def _followed(network: SegmentationNetwork, features: ImageFeatures, objects: int) -> FrameMemory:
+    """One more frame with a full memory."""
+    config, grid = network.config.memory, network.config.grid
+    pointers = torch.zeros(objects, network.config.width)
+    memory = FrameMemory(torch.zeros(objects, config.channels, grid, grid), pointers)
+    bank = MemoryBank(config, {0: memory}, dict.fromkeys(range(1, 20), memory))
+    conditioned = network.recall(features, bank.select(20))
+    mask = network.choose(network.decode(features, conditioned, _click(objects), candidates=True))
+    return network.remember(features, mask, prompted=False)
+
+
+def _click(objects: int) -> PromptBatch:
+    return PromptBatch.nothing(objects, "meta")
+
+
+def gflop(work: Callable[[], Any]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / 1e9
+
+
+def best_products(side: int = 2048, runs: int = 5) -> dict[str, float]:
+    """GFLOP/s of large matrix products, the best of some."""
+    found = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = torch.randn(2, side, side).to(dtype)
+        ways = [lambda a=a, b=b: a @ b, lambda a=a, b=b: float_product(a, b)]
+        times = Times()
+        with torch.inference_mode():
+            for way in ways * runs:
+                times.take(name, way)
+        found[name] = 2 * side**3 / min(times.seconds[name]) / 1e9
+    return found
+
+
+def peak_of(kind: type, folder: Path, image_size: int, objects: int) -> tuple[float, float]:
+    """MiB before and after following so many objects until the memory is full, in this process."""
+    reference = Reference(folder, image_size)
+    system = kind(reference)
+    before = resident()
+    with TemporaryDirectory() as clip:
+        reference.write_clip(Path(clip), FILLED + 1)
+        with system.computing(system.precisions[0]):
+            for _ in system.follow(Path(clip), objects):
+                pass
+    return before, resident()
+
+
+def resident() -> float:
+    """Largest resident memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def peaks(kinds: Sequence[type], folder: Path, image_size: int) -> dict[str, Any]:
+    """MiB that following one and four objects takes beyond the network, each in a process of its own."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        for objects in (1, 4):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                before, after = pool.apply(peak_of, (kind, folder, image_size, objects))
+            found.setdefault(f"{kind.name} {kind.precisions[0]}", {})[str(objects)] = after - before
+    for by_objects in found.values():
+        by_objects["each further"] = (by_objects["4"] - by_objects["1"]) / 3
+    return found
+
+
+def agreement(shown: dict[str, np.ndarray]) -> dict[str, float]:
+    """The lowest IoU of the masks with those of the package in float32 (or of masklet's plain way)."""
+    base = next((shown[name] for name in ("sam2 float32", "masklet plain") if name in shown), None)
+    if base is None or base.dtype != bool:
+        return {}
+    return {name: min(iou(a, b) for a, b in zip(base, masks, strict=True)) for name, masks in shown.items()}
+
+
+def machine() -> dict[str, Any]:
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    return {"processor": cpu or platform.processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+@click.command(help=__doc__)
+@click.option("--case", type=click.Choice([*CASES, "memory"]), default="encode", show_default=True)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option("--precisions", help="Only these, by comma.")
+@click.option("--ours", is_flag=True, help="Without the published package.")
+@click.option("--image-size", default=1024, show_default=True, help="Side of the square that the networks see.")
+@click.option("--reference", "folder", default=REFERENCE, type=click.Path(path_type=Path), help="weights.py, scenes.py")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON here too.")
+def main(
+    case: str, rounds: int, precisions: str | None, ours: bool, image_size: int, folder: Path, out: Path | None
+) -> None:
+    kinds = [Ours] if ours else [Theirs, Ours]
+    found: dict[str, Any] = {"case": case, "image_size": image_size, "machine": machine()}
+    if case == "memory":
+        found["peak_mib"] = peaks(kinds, folder, image_size)
+    else:
+        reference = Reference(folder, image_size)
+        systems = [kind(reference) for kind in kinds]
+        for system in systems if precisions else []:
+            system.precisions = tuple(one for one in system.precisions if one in str(precisions).split(","))
+        found["best_gflops"] = best_products()
+        times = CASES[case](systems, reference, rounds)
+        found |= {"times": times.summary(), "iou": agreement(times.shown), "gflop": operations(image_size).get(case)}
+        for name, one in found["times"].items():
+            span = f"({one['low_s']:.3f} to {one['high_s']:.3f})"
+            print(f"{name:20} {one['median_s']:8.3f} s {span}  ratio {one['ratio'] or 0:.2f}")
+    line = json.dumps(found)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(line + "\n")
+    print(line)
+
+
+if __name__ == "__main__":
+    main()

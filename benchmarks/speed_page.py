@@ -1,0 +1,106 @@
+"""Makes docs/speed.md of what benchmarks/speed.py has measured, so that no number on it is typed by hand.
+
+Command: python benchmarks/speed_page.py benchmarks/results/*.json > docs/speed.md
+Needs nothing but Python. Time: a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+TITLES = {
+    "encode": "Encoding a picture",
+    "click": "A click on an encoded picture",
+    "track": "One more frame of a video, one object",
+    "track 4": "One more frame of a video, four objects",
+    "everything": "Automatic masks, 16 x 16 points, no thresholds, 1800 x 1200 pixels",
+}
+TARGETS = {"encode": 0.65, "click": 0.5, "track": 0.45, "track 4": 0.45, "everything": 0.2}
+INTRODUCTION = """# Speed and memory
+
+Times of masklet and of PyPI `sam2` 1.1.0 with the same seeded weights and the same pictures, taken by turns in one run.
+`benchmarks/speed.py` says what is measured and how to do it again; `benchmarks/speed_page.py` made this page of its
+results.
+
+How masklet computes is said by `network.set_precision(...)`: "auto" computes large products in bfloat16 where the
+device is faster with it, "exact" in float32 always, and "plain" leaves everything to torch's own operators, as a new
+network does. The ways differ in rounding only. A ratio below 1 is faster than the faster one of sam2's two settings.
+"""
+
+
+def page(results: Iterable[dict[str, Any]]) -> str:
+    by_case = {result["case"]: result for result in results}
+    parts = [INTRODUCTION]
+    parts += ["\n".join(case_lines(title, by_case[case])) for case, title in TITLES.items() if case in by_case]
+    if "memory" in by_case:
+        parts.append("\n".join(memory_lines(by_case["memory"])))
+    missing = [title for case, title in TITLES.items() if case not in by_case]
+    parts.append("\n".join(limits_lines(missing)))
+    return "\n".join(parts)
+
+
+def case_lines(title: str, result: dict[str, Any]) -> Iterator[str]:
+    """A heading, the machine, and a table with a row for each contestant."""
+    yield f"## {title}\n"
+    yield f"{machine(result)}{counted(result)} Target for the ratio: {TARGETS[result['case']]}.\n"
+    agrees = result.get("iou") or {}
+    yield "| | median, s | lowest to highest | runs | ratio |" + (" IoU with float32 |" if agrees else "")
+    yield "|---|---|---|---|---|" + ("---|" if agrees else "")
+    for name, one in result["times"].items():
+        ratio = "" if one["ratio"] is None else f"{one['ratio']:.2f}"
+        row = (
+            f"| {name} | {one['median_s']:.3f} | {one['low_s']:.3f} to {one['high_s']:.3f} | {one['runs']} | {ratio} |"
+        )
+        yield row + (f" {agrees[name]:.4f} |" if agrees else "")
+    yield from shares(result)
+    yield ""
+
+
+def shares(result: dict[str, Any]) -> Iterator[str]:
+    """What part of the machine's best matrix product masklet's ways reach."""
+    best = result.get("best_gflops")
+    if not best or not result.get("gflop"):
+        return
+    reached = {
+        way: result["gflop"] / result["times"][f"masklet {way}"]["median_s"]
+        for way in ("auto", "exact")
+        if f"masklet {way}" in result["times"]
+    }
+    said = ", ".join(f"{way} {rate:.0f} GFLOP/s" for way, rate in reached.items())
+    peak = ", ".join(f"{rate:.0f} in {name}" for name, rate in best.items())
+    yield f"\nReached: {said}. The best large matrix product of that run: {peak}."
+
+
+def memory_lines(result: dict[str, Any]) -> Iterator[str]:
+    yield "## Memory of tracking\n"
+    yield f"{machine(result)} Peak beyond the loaded network, MiB.\n"
+    yield "| | one object | four objects | each further object |\n|---|---|---|---|"
+    for name, mib in result["peak_mib"].items():
+        yield f"| {name} | {mib['1']:.0f} | {mib['4']:.0f} | {mib['each further']:.0f} |"
+    yield ""
+
+
+def limits_lines(missing: list[str]) -> Iterator[str]:
+    yield "## Not measured\n"
+    yield from (f"- {title}" for title in missing)
+    yield "- Graphics cards: the choice of bfloat16 there is tested by pretending only."
+    yield "- Trained weights: the masks of seeded ones are no objects."
+
+
+def machine(result: dict[str, Any]) -> str:
+    found = result["machine"]
+    processor = found["processor"] or "a processor without a name"
+    return f"{processor}, {found['threads']} threads, torch {found['torch']}, {result['image_size']} px."
+
+
+def counted(result: dict[str, Any]) -> str:
+    return f" masklet needs {result['gflop']:.0f} GFLOP for it." if result.get("gflop") else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(json.loads(Path(path).read_text()) for path in sys.argv[1:]))
+    sys.stdout.write("\n")

@@ -1,0 +1,155 @@
+"""How the large products of a network are computed. The ways differ in rounding and time only.
+
+torch's own operators are right everywhere and the only ones with gradients. On a processor, products of float32 numbers
+by oneDNN can be twice as fast as torch's choice, and attention out of plain matrix products is two to four times as
+fast as the fused one where products of bfloat16 numbers have instructions of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Precision = Literal["auto", "exact", "plain"]
+"""Names of the ways: what suits the device; float32; float32 by torch's own operators, the slowest, to compare with."""
+SCORES_BYTES = 8 << 20
+"""Attention's scores that are held at once: they shall stay in the processor's cache."""
+FEW_ROWS = 64
+"""Up to so many rows, converting a weight takes longer than the faster product spares."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Numbers that products are computed in, and whether they are made as suits a processor."""
+
+    dtype: torch.dtype = torch.float32
+    on_processor: bool = False
+
+    @property
+    def by_products(self) -> bool:
+        """Whether attention is made of matrix products now. Those that learn take torch's operators."""
+        return self.on_processor and not torch.is_grad_enabled()
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows."""
+        if self == PLAIN or torch.is_grad_enabled():
+            return F.linear(x, weight, bias)
+        if x.numel() <= FEW_ROWS * x.shape[-1]:
+            return F.linear(x.to(weight.dtype), weight, bias)
+        if self.dtype == torch.float32:
+            return float_product(x, weight, bias)
+        return F.linear(x.to(self.dtype), weight.to(self.dtype), None if bias is None else bias.to(self.dtype))
+
+    def attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None = None) -> Tensor:
+        """Scaled dot-product attention without gradients: (b, h, n, c).
+
+        Values may have a width of their own, and where one axis has the length 1 it stands for all. ``bias_m`` is
+        added to the scores of each key.
+        """
+        query, key, value = (x.to(self.dtype) for x in (query_bhnd, key_bhmd, value_bhmc))
+        n, m = query.shape[2], key.shape[2]
+        rows = max(SCORES_BYTES // (m * self.dtype.itemsize), 1)
+        if not self.on_processor or (self.dtype == torch.float32 and rows >= n):
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=_mask(bias_m, query))
+        scaled = query * query.shape[-1] ** -0.5
+        if rows >= n:
+            return _small_heads(scaled, key, value, bias_m, heads_at_once=rows // n)
+        return _large_heads(scaled, key, value, bias_m, rows)
+
+
+PLAIN = Arithmetic()
+EXACT = Arithmetic(on_processor=True)
+
+
+class Computes:
+    """A module that computes as it is told."""
+
+    arithmetic: Arithmetic = PLAIN
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether torch's own operators are called for, as always where something learns."""
+        return self.arithmetic == PLAIN or torch.is_grad_enabled()
+
+
+def choose_arithmetic(precision: Precision, device: torch.device) -> Arithmetic:
+    """What a name means on a device. Raises ValueError for unknown names."""
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+    if precision == "plain" or device.type not in ("cpu", "cuda"):
+        return PLAIN
+    is_cpu = device.type == "cpu"
+    exact = EXACT if is_cpu else PLAIN
+    if precision == "exact" or not (processor_has_bfloat16() if is_cpu else gpu_has_bfloat16(device)):
+        return exact
+    return Arithmetic(torch.bfloat16, on_processor=is_cpu)
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16 numbers; without them they are slow."""
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def gpu_has_bfloat16(device: torch.device) -> bool:
+    """Compute capability 8 and later."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def float_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear`` in float32 by oneDNN, where torch has it; torch itself would ask the linear algebra library."""
+    if torch.backends.mkldnn.is_available() and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return F.linear(x, weight, bias)
+
+
+def product(a_nk: Tensor, b_mk: Tensor) -> Tensor:
+    """a times b transposed: (n, m)."""
+    return float_product(a_nk, b_mk) if a_nk.dtype == torch.float32 else a_nk @ b_mk.T
+
+
+def attend(query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor, bias_m: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention by torch's own operators: (b, h, n, d).
+
+    On a processor gradients come from two plain products: those of torch's fused attention are slower there, several
+    times so for the decoder's narrow heads.
+    """
+    if query_bhnd.is_cuda or not query_bhnd.requires_grad:
+        mask = _mask(bias_m, query_bhnd)
+        return F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd, attn_mask=mask)
+    scores_bhnm = (query_bhnd * query_bhnd.shape[-1] ** -0.5) @ key_bhmd.transpose(-2, -1)
+    return _weights(scores_bhnm, bias_m) @ value_bhmd
+
+
+def _mask(bias_m: Tensor | None, query_bhnd: Tensor) -> Tensor | None:
+    return None if bias_m is None else bias_m.to(query_bhnd.dtype)[None, None, None]
+
+
+def _weights(scores: Tensor, bias_m: Tensor | None) -> Tensor:
+    return scores.softmax(-1) if bias_m is None else (scores + bias_m.to(scores.dtype)).softmax(-1)
+
+
+def _small_heads(
+    scaled_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None, heads_at_once: int
+) -> Tensor:
+    """Several heads in one product."""
+    b, h, n, _ = torch.broadcast_shapes(scaled_bhnd.shape, (*key_bhmd.shape[:2], 1, 1))
+    queries, keys, values = (x.expand(b, h, -1, -1).flatten(0, 1) for x in (scaled_bhnd, key_bhmd, value_bhmc))
+    parts = zip(*(x.split(heads_at_once) for x in (queries, keys, values)), strict=True)
+    return torch.cat([_weights(q @ k.transpose(1, 2), bias_m) @ v for q, k, v in parts]).view(b, h, n, -1)
+
+
+def _large_heads(scaled_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None, rows: int) -> Tensor:
+    """One head after the other, so many queries at once."""
+    b, h, n, _ = torch.broadcast_shapes(scaled_bhnd.shape, (*key_bhmd.shape[:2], 1, 1))
+    queries, keys, values = (x.expand(b, h, -1, -1) for x in (scaled_bhnd, key_bhmd, value_bhmc))
+    mixed_bhnc = values.new_empty(b, h, n, values.shape[-1])
+    for i in range(b):
+        for j in range(h):
+            value_cm = values[i, j].T.contiguous()
+            for some, mixed in zip(queries[i, j].split(rows), mixed_bhnc[i, j].split(rows), strict=True):
+                mixed.copy_(product(_weights(product(some, keys[i, j]), bias_m), value_cm))
+    return mixed_bhnc

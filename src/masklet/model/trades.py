@@ -1,0 +1,82 @@
+"""Ways to be faster that cost accuracy. None is taken unless it is asked for.
+
+network = traded(load_network("sam2.1-hiera-tiny"), FAST)
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
+from masklet.model.prompt_encoder import PromptEncoder
+from masklet.model.sam2 import SegmentationNetwork
+
+STRIDE = 32
+"""Picture sizes are multiples of the trunk's coarsest stride."""
+
+
+@dataclass(frozen=True)
+class Trades:
+    """What is given for speed; the defaults give nothing."""
+
+    image_size: int | None = None
+    """Side of the square that pictures are resized to, in pixels. Small things are lost first. None: as trained."""
+    memories: int | None = None
+    """Memories a frame attends to, as ``MemoryConfig.slots``. Fewer forget sooner. None: as trained."""
+    pooled_memory: int = 1
+    """Memories are averaged over so many cells along each side before they are attended to."""
+
+
+FAST = Trades(image_size=512, memories=5)
+
+
+def traded(network: SegmentationNetwork, trades: Trades) -> SegmentationNetwork:
+    """A network that shares the weights of ``network`` and computes less. Raises ValueError for impossible sizes."""
+    tensors = (*network.parameters(), *network.buffers())
+    other = deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    if trades.image_size is not None:
+        _resize(other, trades.image_size)
+    if trades.memories is not None:
+        _keep_slots(other, trades.memories)
+    if trades.pooled_memory != 1:
+        _pool(other, trades.pooled_memory)
+    return other
+
+
+def _resize(network: SegmentationNetwork, side: int) -> None:
+    if side < STRIDE or side % STRIDE:
+        raise ValueError(f"image_size must be a multiple of {STRIDE} pixels, got {side}")
+    network.config = replace(network.config, image_size=side)
+    old = network.prompt_encoder
+    with torch.device("meta"):
+        new = PromptEncoder(network.config.width, side, sketched=network.config.sketches_prompts)
+    new.positions = old.positions
+    new.load_state_dict(old.state_dict(), assign=True)
+    network.prompt_encoder = new.train(old.training)
+
+
+def _keep_slots(network: SegmentationNetwork, slots: int) -> None:
+    """The most recent ones and the last, which is the conditioning frames'."""
+    trained = network.config.memory.slots
+    if not 2 <= slots <= trained:
+        raise ValueError(f"memories must be from 2 to the {trained} that the network was trained with, got {slots}")
+    tokens = _tokens(network)
+    kept = [*range(slots - 1), trained - 1]
+    tokens.age = nn.Parameter(tokens.age.detach()[kept], requires_grad=tokens.age.requires_grad)
+    network.config = replace(network.config, memory=replace(network.config.memory, slots=slots))
+
+
+def _pool(network: SegmentationNetwork, cells: int) -> None:
+    if cells < 1 or network.config.grid % cells:
+        raise ValueError(f"pooled_memory must divide the {network.config.grid} cells of a side, got {cells}")
+    _tokens(network).pooled = cells
+
+
+def _tokens(network: SegmentationNetwork) -> KeysFromMemory | KeysFromImage:
+    if not isinstance(network.memory_tokens, (KeysFromMemory, KeysFromImage)):
+        raise ValueError("these weights hold no memory that could be made smaller; leave memories and pooled_memory")
+    return network.memory_tokens

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed_page.py"
+MACHINE = {"processor": "Some Processor", "threads": 2, "torch": "2.13.0"}
+
+
+def result(case: str, **others: Any) -> dict[str, Any]:
+    return {"case": case, "image_size": 1024, "machine": MACHINE, **others}
+
+
+def times(median: float, ratio: float | None) -> dict[str, Any]:
+    return {"median_s": median, "low_s": median - 0.1, "high_s": median + 0.2, "runs": 3, "ratio": ratio}
+
+
+@pytest.fixture
+def page(tmp_path: Path):
+    def make(*results: dict[str, Any]) -> str:
+        paths = []
+        for i, one in enumerate(results):
+            paths.append(tmp_path / f"{i}.json")
+            paths[-1].write_text(json.dumps(one))
+        command = [sys.executable, str(SCRIPT), *map(str, paths)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    return make
+
+
+def test_every_contestant_has_a_row_with_its_times_and_its_ratio(page):
+    measured = {"sam2 bfloat16": times(2.0, 1.0), "masklet auto": times(1.0, 0.5)}
+    found = page(result("encode", times=measured, gflop=300.0, best_gflops={"float32": 160.0}))
+    assert "| masklet auto | 1.000 | 0.900 to 1.200 | 3 | 0.50 |" in found
+    assert "Some Processor, 2 threads" in found
+    assert "Reached: auto 300 GFLOP/s" in found
+    assert "160 in float32" in found
+
+
+def test_agreement_is_a_column_where_it_was_measured(page):
+    found = page(result("click", times={"masklet auto": times(0.2, 0.4)}, iou={"masklet auto": 0.998765}))
+    assert "| 0.40 | 0.9988 |" in found
+
+
+def test_what_was_not_measured_is_said(page):
+    memory = {"masklet auto": {"1": 500.4, "4": 800.0, "each further": 99.9}}
+    found = page(result("memory", peak_mib=memory))
+    assert "| masklet auto | 500 | 800 | 100 |" in found
+    assert "- Encoding a picture" in found.split("## Not measured")[1]

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masklet.memory import MemoryBank
+from masklet.model import arithmetic, memory_attention
+from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic, Computes, choose_arithmetic
+from masklet.model.attention import Placed, RotaryAttention
+from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
+from masklet.model.hiera import BlockShape, HieraBlock
+from masklet.model.layers import Mlp
+from masklet.model.outputs import FrameMemory
+from masklet.model.positions import rotary_angles, rotate, turn
+from masklet.model.prompt_encoder import PromptBatch
+from masklet.model.sam2 import SegmentationNetwork
+
+BFLOAT16 = Arithmetic(torch.bfloat16, on_processor=True)
+WAYS = {"float32": (EXACT, 1e-5), "bfloat16": (BFLOAT16, 3e-2)}
+SMALL = NetworkConfig(
+    name="small",
+    encoder=HieraConfig(embed_dim=16, heads=1, blocks=(1, 1, 2, 1), global_blocks=(3,)),
+    image_size=192,
+    width=128,
+    mask_channels=(16, 8),
+    decoder_heads=2,
+    decoder_feedforward=64,
+    memory=MemoryConfig(channels=32, slots=4, pointers=4, layers=2, feedforward=64),
+)
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(params=WAYS)
+def way(request) -> tuple[Arithmetic, float]:
+    """An arithmetic and how far its results may be off, in standard deviations."""
+    return WAYS[request.param]
+
+
+def assert_close(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    assert found.shape == expected.shape
+    assert float((found.float() - expected).std() / expected.std()) < tolerance
+
+
+def told(module: torch.nn.Module, how: Arithmetic) -> torch.nn.Module:
+    for part in module.modules():
+        if isinstance(part, Computes):
+            part.arithmetic = how
+    return module
+
+
+def both(module: torch.nn.Module, how: Arithmetic, *inputs) -> tuple[Tensor, Tensor]:
+    return told(module, how)(*inputs), told(module, PLAIN)(*inputs)
+
+
+@pytest.mark.parametrize("rows", [3, 200])
+def test_linear_layers_give_what_torch_gives(way, rows: int):
+    x, weight, bias = torch.randn(2, rows, 48), torch.randn(32, 48), torch.randn(32)
+    assert_close(way[0].linear(x, weight, bias), F.linear(x, weight, bias), way[1])
+    assert_close(way[0].linear(x, weight, None), F.linear(x, weight), way[1])
+
+
+def test_few_rows_are_not_rounded():
+    x, weight = torch.randn(8, 48), torch.randn(32, 48)
+    assert torch.equal(BFLOAT16.linear(x, weight, None), F.linear(x, weight))
+
+
+@pytest.mark.parametrize("scores_bytes", [1 << 20, 4096, 1024], ids=["at once", "some heads", "some queries"])
+def test_attention_by_products_gives_what_the_fused_one_gives(way, scores_bytes: int, monkeypatch):
+    monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)
+    query, key, value = torch.randn(2, 3, 20, 16), torch.randn(2, 3, 30, 16), torch.randn(2, 3, 30, 16)
+    assert_close(way[0].attend(query, key, value), F.scaled_dot_product_attention(query, key, value), way[1])
+
+
+@pytest.mark.parametrize("scores_bytes", [1 << 20, 1024])
+def test_one_query_or_value_stands_for_all(way, scores_bytes: int, monkeypatch):
+    monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)
+    query, key, value = torch.randn(1, 3, 20, 16), torch.randn(2, 3, 30, 16), torch.randn(2, 1, 30, 16)
+    expected = F.scaled_dot_product_attention(query.expand(2, -1, -1, -1), key, value.expand(-1, 3, -1, -1))
+    assert_close(way[0].attend(query, key, value), expected, way[1])
+
+
+def test_turning_is_rotating():
+    x, angles = torch.randn(2, 2, 12, 16), rotary_angles(16, 3, 4)
+    torch.testing.assert_close(turn(x, torch.polar(torch.ones_like(angles), angles)), rotate(x, angles))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("scores_bytes", [1 << 20, 512])
+def test_values_may_be_mixed_before_they_are_projected(way, heads: int, scores_bytes: int, monkeypatch):
+    monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)
+    attention = RotaryAttention(64, heads, key_width=16, value_width=16)
+    frame, keys, values = torch.randn(1, 12, 64), torch.randn(3, 29, 16), torch.randn(3, 29, 16)
+    angles = rotary_angles(64 // heads, 3, 4)
+    found, plain = both(attention, way[0], frame, keys, values, angles, Placed(angles, unplaced=5))
+    assert_close(found, plain, way[1])
+
+
+def published_windows(block: HieraBlock, x_bhwc: Tensor) -> Tensor:
+    """Zeros are added before the projection, as the published network does."""
+    _, h, w, _ = x_bhwc.shape
+    side = block.shape.window
+    padded = F.pad(block.norm1(x_bhwc), (0, 0, 0, -w % side, 0, -h % side))
+    out = torch.zeros(*padded.shape[:3], block.shape.out_width)
+    for y in range(0, padded.shape[1], side):
+        for x in range(0, padded.shape[2], side):
+            tokens = padded[:, y : y + side, x : x + side].flatten(1, 2)
+            q, k, v = (
+                part.unflatten(-1, (block.shape.heads, -1)).transpose(1, 2)
+                for part in F.linear(tokens, block.attention.qkv.weight, block.attention.qkv.bias).chunk(3, -1)
+            )
+            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+            out[:, y : y + side, x : x + side] = block.attention.out(mixed).unflatten(1, (side, side))
+    x_bhwc = x_bhwc + out[:, :h, :w]
+    return x_bhwc + block.mlp(block.norm2(x_bhwc))
+
+
+@pytest.mark.parametrize("hw", [(8, 12), (10, 9)])
+def test_windows_are_filled_up_as_published(way, hw: tuple[int, int]):
+    block = HieraBlock(BlockShape(width=32, out_width=32, heads=2, window=4, pools=False))
+    x = torch.randn(1, *hw, 32)
+    expected = published_windows(block, x)
+    assert_close(block(x), expected, 1e-5)
+    assert_close(told(block, way[0])(x), expected, way[1])
+
+
+def test_what_is_thought_in_parts_is_the_same():
+    mlp, x = Mlp(8, 16, 8, layers=2, activation=F.gelu), torch.randn(2, 5, 8)
+    whole = mlp(x)
+    mlp.rows_at_once = 3
+    torch.testing.assert_close(mlp(x), whole)
+
+
+def followed(network: SegmentationNetwork, objects: int = 2) -> dict[str, Tensor]:
+    """What all verbs of the network give for clicks on one frame, and for the next one."""
+    torch.manual_seed(1)
+    first, second = (network.encode_image(torch.randn(1, 3, 192, 192)) for _ in range(2))
+    clicks = PromptBatch(torch.rand(objects, 1, 2), torch.ones(objects, 1, dtype=torch.int))
+    alone = network.without_memory(first).expand(objects, -1, -1, -1)
+    prediction = network.decode(first, alone, clicks, candidates=True)
+    memory: FrameMemory = network.remember(first, network.choose(prediction), prompted=True)
+    conditioned = network.recall(second, MemoryBank(network.config.memory, {0: memory}).select(1))
+    seen = network.decode(second, conditioned, PromptBatch.nothing(objects), candidates=True)
+    return {
+        "features": first.stride16_bchw,
+        "clicked": prediction.logits_okhw,
+        "iou": prediction.iou_ok,
+        "memory": memory.features_ochw,
+        "conditioned": conditioned,
+        "seen": seen.logits_okhw,
+    }
+
+
+@pytest.fixture(scope="module")
+def network() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    network = SegmentationNetwork(SMALL).eval()
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=(parameter.numel() / len(parameter)) ** -0.5)
+    return network
+
+
+@pytest.mark.parametrize("objects_at_once", [1, 2])
+@pytest.mark.parametrize(("has_bfloat16", "tolerance"), [(False, 1e-4), (True, 0.1)], ids=["float32", "bfloat16"])
+def test_a_network_gives_the_same_in_every_precision(network, has_bfloat16, tolerance, objects_at_once, monkeypatch):
+    monkeypatch.setattr(memory_attention, "KEY_NUMBERS", objects_at_once * 160 * 128)
+    monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: has_bfloat16)
+    plain = followed(network.set_precision("plain"))
+    fast = followed(network.set_precision("auto"))
+    for name, expected in plain.items():
+        assert fast[name].dtype == torch.float32
+        assert_close(fast[name], expected, tolerance)
+
+
+def test_a_network_learns_the_same_whatever_its_precision(network):
+    def gradient() -> Tensor:
+        network.zero_grad()
+        with torch.enable_grad():
+            network.encode_image(torch.ones(1, 3, 192, 192)).stride16_bchw.square().sum().backward()
+        return network.trunk.patches.weight.grad.clone()
+
+    plain = gradient()
+    network.set_precision("auto")
+    assert torch.equal(gradient(), plain)
+
+
+@pytest.fixture
+def pretend(monkeypatch) -> Callable[[bool], None]:
+    def make(has_bfloat16: bool) -> None:
+        monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: has_bfloat16)
+        monkeypatch.setattr(arithmetic, "gpu_has_bfloat16", lambda device: has_bfloat16)
+
+    return make
+
+
+def test_bfloat16_is_chosen_where_the_hardware_has_it(pretend):
+    cpu, gpu, apple = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+    pretend(True)
+    assert choose_arithmetic("auto", cpu) == BFLOAT16
+    assert choose_arithmetic("auto", gpu) == Arithmetic(torch.bfloat16)
+    assert choose_arithmetic("exact", cpu) == EXACT
+    assert {choose_arithmetic(name, apple) for name in ("auto", "exact", "plain")} == {PLAIN}
+    pretend(False)
+    assert choose_arithmetic("auto", cpu) == EXACT
+    assert choose_arithmetic("auto", gpu) == choose_arithmetic("plain", cpu) == PLAIN
+
+
+def test_an_unknown_precision_is_refused(network):
+    with pytest.raises(ValueError, match="auto, exact, plain"):
+        network.set_precision("half")

@@ -82,11 +82,13 @@ def quick(prepared: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def served(network: SegmentationNetwork, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
-    """Starts servers with single limits by name; ``token`` and ``hosts`` as for ``make_app``."""
+    """Starts servers with single limits by name; ``token``, ``hosts`` and ``keep`` as for ``make_app``."""
     clients = []
 
-    def start(token: str | None = None, hosts: tuple[str, ...] = (HOST,), **limits: Any) -> TestClient:
-        app = make_app(network, limits=Limits(**limits), hosts=hosts, token=token, folder=tmp_path)
+    def start(
+        token: str | None = None, hosts: tuple[str, ...] = (HOST,), keep: Path | None = None, **limits: Any
+    ) -> TestClient:
+        app = make_app(network, limits=Limits(**limits), hosts=hosts, token=token, folder=tmp_path, keep=keep)
         client = TestClient(app, base_url=f"http://{HOST}")
         client.__enter__()
         clients.append(client)
@@ -94,7 +96,8 @@ def served(network: SegmentationNetwork, tmp_path: Path) -> Iterator[Callable[..
 
     yield start
     for client in clients:
-        client.__exit__(None, None, None)
+        if client.portal is not None:
+            client.__exit__(None, None, None)
 
 
 def upload(client: TestClient, data: bytes, name: str = "clip.mp4", part: int = 1 << 20) -> str:

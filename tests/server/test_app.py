@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from masklet.server.security import COOKIE, Allowance, Allowances, is_loopback
-from masklet.server.workspaces import Workspaces
+from masklet.server.workspaces import Workspace, Workspaces
+from masklet.sessions.video import VideoSession
+from masklet.video.file import VideoFile
 
 from .conftest import opened
+from .test_live import page
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -79,8 +83,8 @@ def test_no_path_leads_out_of_the_page_s_folder(served: Callable[..., TestClient
 
 
 def test_too_many_requests_are_refused(served: Callable[..., TestClient]):
-    client = served(requests_per_minute=5)
-    assert [client.get("/api/limits").status_code for _ in range(6)] == [200] * 5 + [429]
+    client = served(requests_per_minute=2)
+    assert [client.get("/api/limits").status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_too_many_openings_are_refused(served: Callable[..., TestClient]):
@@ -133,6 +137,75 @@ def test_an_idle_session_expires_and_one_with_a_page_does_not(
     client.portal.call(workspaces.expire)
     assert len(workspaces) == 0
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_sessions_rest_when_nothing_is_done_and_fifty_of_them_leave_nothing(
+    served: Callable[..., TestClient], uploaded: Path, tmp_path: Path
+):
+    client = served(opened_per_minute=1000, requests_per_minute=100_000, sessions=20)
+    workspaces = workspaces_of(client)
+    assert client.portal is not None
+
+    def worked_on() -> Workspace:
+        name = opened(client, uploaded)["id"]
+        with page(client, name) as first:
+            assert first.do(1, "add_object", obj=1, name="Cup", colour="#ff0000") == ""
+            assert first.do(2, "click", obj=1, frame=0, x=40, y=30) == ""
+        return workspaces.get(name)
+
+    def count() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), (torch.Tensor, VideoSession, VideoFile)) for one in gc.get_objects())
+
+    client.delete(f"/api/sessions/{worked_on().id}")
+    before = count()
+    idle = [worked_on() for _ in range(20)]
+    assert idle[-1].is_awake
+    for workspace in idle:
+        workspace.last_command = -math.inf
+    client.portal.call(workspaces.expire)
+    while any(workspace.is_awake for workspace in idle):
+        time.sleep(0.01)
+    assert len(workspaces) == 20
+    assert count() <= before
+    for workspace in idle:
+        client.delete(f"/api/sessions/{workspace.id}")
+    del idle, workspace
+    for _ in range(30):
+        client.delete(f"/api/sessions/{worked_on().id}")
+    assert count() <= before
+    assert not any(type(one) is Workspace for one in gc.get_objects())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_kept_sessions_outlive_the_server_with_their_steps(
+    served: Callable[..., TestClient], uploaded: Path, tmp_path: Path
+):
+    keep = tmp_path / "kept"
+    client = served(keep=keep)
+    name, other = (opened(client, uploaded)["id"] for _ in range(2))
+    assert client.delete(f"/api/sessions/{other}").status_code == 204
+    with page(client, name) as first:
+        assert first.do(1, "add_object", obj=1, name="Cup", colour="#ff0000") == ""
+        assert first.do(2, "click", obj=1, frame=0, x=40, y=30) == ""
+        first.until(lambda: ("mask", 1, 0) in first.values)
+        seen, masks = first.version, first.values["mask", 1, 0]
+    with pytest.raises(ValueError, match="another server keeps its sessions"):
+        served(keep=keep)
+    client.__exit__(None, None, None)
+
+    again = served(keep=keep)
+    assert len(workspaces_of(again)) == 1
+    assert again.get(f"/api/sessions/{name}").json()["state"] == "ready"
+    with page(again, name, since=seen) as back, page(again, name, name="page-0002") as reloaded:
+        reloaded.until(lambda: ("mask", 1, 0) in reloaded.values)
+        assert reloaded.values["mask", 1, 0] == masks
+        assert back.do(3, "track", start=0, forward_to=3) == ""
+        back.until(lambda: len(back.masks()) == 3 and back.values["status",]["tracking"] is None)
+        assert back.do(4, "undo") == ""
+        assert back.do(5, "undo") == ""
+        back.until(lambda: ("prompts", 1, 0) in back.values)
+        assert back.values["prompts", 1, 0] is None
 
 
 def test_the_number_of_sessions_is_bounded(served: Callable[..., TestClient], uploaded: Path):

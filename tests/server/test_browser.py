@@ -1,4 +1,6 @@
-"""The page in a real browser: upload, click, track, correct, undo, reload, export; what it looks like is kept.
+"""The page in a real browser: upload, click, track, correct, undo, reload, effects, export, two users, the camera.
+
+What it looks like is kept.
 
 The pictures are in the folder that pytest names `page` of its temporary ones, or in $MASKLET_SCREENSHOTS.
 """
@@ -25,6 +27,7 @@ from tests.video.clips import make_video, number_in
 from masklet.masks import decode_rle
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.server.app import make_app
+from masklet.video.file import VideoFile
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -37,6 +40,7 @@ FRAMES = 24
 HW = (120, 160)
 PATIENCE_MS = 300_000
 GRAPHICS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,9 @@ def page(address: str) -> Iterator[Page]:
     """A page at desktop size. Any error in its console fails the test that made it."""
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*GRAPHICS, *sandbox], timeout=PATIENCE_MS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*GRAPHICS, *CAMERA, *sandbox], timeout=PATIENCE_MS
+        )
         shown = browser.new_page(viewport={"width": 1280, "height": 800}, accept_downloads=True)
         shown.set_default_timeout(PATIENCE_MS)
         problems: list[str] = []
@@ -112,13 +118,27 @@ def number_of(page: Page, path: Path) -> int:
     return number_in(np.asarray(picture(page, path)))
 
 
-def exported(page: Page, label: str, path: Path) -> dict:
+def exported(page: Page, label: str, path: Path) -> Path:
     page.get_by_label("Export", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name=label).click()
     download.value.save_as(path)
     page.keyboard.press("Escape")
-    return json.loads(path.read_text())
+    return path
+
+
+def all_masks(page: Page, path: Path) -> list:
+    return json.loads(exported(page, "Run lengths of all frames", path).read_text())["frames"]
+
+
+def bring(page: Page, clip: Path) -> None:
+    page.get_by_label("Video or pictures").set_input_files(clip)
+    page.locator(".picture.ready").wait_for()
+
+
+def tracked(page: Page) -> None:
+    page.get_by_role("button", name="Track forward").click()
+    sync_api.expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
 
 
 def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_exported(
@@ -129,8 +149,7 @@ def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_export
     page.get_by_role("button", name="Choose a file").wait_for()
     keep(page, "start-desktop")
 
-    page.get_by_label("Video or pictures").set_input_files(make_video(tmp_path / "clip.mp4", FRAMES, hw=HW))
-    page.locator(".picture.ready").wait_for()
+    bring(page, make_video(tmp_path / "clip.mp4", FRAMES, hw=HW, audio_hz=440))
     assert page.locator(".title").inner_text() == "clip.mp4"
 
     for frame in (17, 3, 22, 0):
@@ -140,10 +159,9 @@ def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_export
     click_picture(page, 0.5, 0.6)
     expect(page.get_by_label("Remove positive click 1")).to_be_visible()
     expect(page.get_by_label("Name of object 1")).to_have_value("Object 1")
-    page.get_by_role("button", name="Track forward").click()
-    expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
-    tracked = exported(page, "Run lengths of all frames", tmp_path / "tracked.json")
-    masks = [entry["objects"][0]["segmentation"] for entry in tracked["frames"]]
+    tracked(page)
+    before = all_masks(page, tmp_path / "tracked.json")
+    masks = [entry["objects"][0]["segmentation"] for entry in before]
     assert len(masks) == FRAMES
     assert all(decode_rle(mask).shape == HW for mask in masks)
     assert decode_rle(masks[0]).any()
@@ -151,6 +169,8 @@ def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_export
     go(page, 12)
     click_picture(page, 0.2, 0.8, modifiers=["Shift"])
     expect(page.get_by_label("Remove negative click 1")).to_be_visible()
+    wait_for(lambda: all_masks(page, tmp_path / "corrected.json")[13] != before[13])
+    expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
     keep(page, "tracked-desktop")
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_label("Remove negative click 1")).to_have_count(0)
@@ -161,7 +181,7 @@ def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_export
     page.reload()
     page.locator(".picture.ready").wait_for()
     expect(page.get_by_label("Name of object 1")).to_have_value("Object 1")
-    assert exported(page, "Run lengths of all frames", tmp_path / "again.json")["frames"] == tracked["frames"]
+    assert all_masks(page, tmp_path / "again.json") == before
 
 
 def test_the_page_fits_a_phone_and_its_controls_have_names(page: Page, keep: Callable[[Page, str], None]):
@@ -192,3 +212,46 @@ def test_keys_work_and_are_listed(page: Page, keep: Callable[[Page, str], None])
     keep(page, "help-desktop")
     page.keyboard.press("Escape")
     sync_api.expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("background", "objects", "sign"),
+    [("Blur", "Overlay", None), ("Cut-out", "Desaturate", None), ("Gradient", "Outline", "🔥")],
+)
+def test_the_exported_video_is_what_the_page_shows(
+    page: Page, tmp_path: Path, keep: Callable[[Page, str], None], background: str, objects: str, sign: str | None
+):
+    go(page, 5)
+    page.get_by_label("Effects").click()
+    for group, name in (("Background", background), ("Objects", objects)):
+        page.get_by_role("group", name=group).get_by_label(name).check()
+    if sign is not None:
+        page.get_by_role("button", name=f"{sign} behind the objects").click()
+        sync_api.expect(page.get_by_role("button", name="Nothing")).to_be_visible()
+        keep(page, "effects-desktop")
+    page.keyboard.press("Escape")
+    path = exported(page, "Video as it is shown", tmp_path / "shown.mp4")
+    with VideoFile(path) as video:
+        assert len(video) == FRAMES
+        written = video[5].astype(int)
+    wait_for(lambda: np.abs(np.asarray(picture(page, tmp_path / "shown.png")) - written).mean() < 3)
+
+
+def test_two_users_work_at_once_and_the_camera_is_a_video_like_any_other(page: Page, address: str, tmp_path: Path):
+    assert page.context.browser is not None
+    with page.context.browser.new_context() as context:
+        other = context.new_page()
+        other.set_default_timeout(PATIENCE_MS)
+        other.goto(address)
+        other.get_by_role("button", name="Use the camera").click()
+        other.get_by_role("button", name="Record").click()
+        other.wait_for_timeout(2500)
+        page.get_by_role("button", name="Track forward").click()
+        other.get_by_role("button", name="Stop and open").click()
+        other.locator(".picture.ready").wait_for()
+        click_picture(other, 0.5, 0.6)
+        sync_api.expect(other.get_by_label("Remove positive click 1")).to_be_visible()
+        tracked(other)
+        sync_api.expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
+        assert len(all_masks(other, tmp_path / "other.json")) > 3
+        assert len(all_masks(page, tmp_path / "own.json")) == FRAMES

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from masklet.server.document import Document, MaskValue
 
 ONE, TWO = ("object", 1), ("object", 2)
@@ -84,3 +86,45 @@ def test_an_equal_value_is_no_change():
     seen = document.version
     document.put(("mask", 1, 0), MaskValue(b"04", 0.5, 3, True))
     assert document.version == seen
+
+
+def test_a_replayed_journal_gives_the_same_document_with_its_steps_and_versions(tmp_path: Path):
+    path = tmp_path / "journal"
+    document = Document.replayed(path)
+    mask = ("mask", 1, 0)
+    put(document, o1={"name": "a"}, o2={"name": "b"})
+    document.begin()
+    document.put(mask, MaskValue(b"04", 0.5, 3, True))
+    document.publish(("status",), {"tracking": None})
+    put(document, o1=None)
+    document.undo()
+    again = Document.replayed(path)
+    assert again.items("object") == document.items("object")
+    assert again.get(*mask) == document.get(*mask)
+    assert (again.can_undo, again.can_redo) == (True, True)
+    seen = document.version
+    assert again.changes(seen) == []
+    again.publish(("status",), {"tracking": 1})
+    assert [change.key for change in again.changes(seen)] == [("status",)]
+    again.redo()
+    again.undo()
+    again.undo()
+    assert again.get(*mask) is None
+    with path.open("a") as file:
+        file.write('["put",7,["ob')
+    assert Document.replayed(path).items("object") == document.items("object")
+
+
+def test_a_step_that_is_resumed_is_undone_as_one_with_what_came_later():
+    document = Document()
+    put(document, o1="a")
+    put(document, o2="b")
+    document.resume(TWO)
+    document.put(ONE, "c")
+    document.begin()
+    assert set(document.undo()) == {ONE, TWO}
+    assert document.get(*ONE) == "a"
+    document.redo()
+    document.resume(("object", 3))
+    document.put(ONE, "d")
+    assert set(document.undo()) == {ONE}

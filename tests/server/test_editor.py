@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,21 @@ import pytest
 
 from masklet.masks import decode_rle, encode_rle
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.server import proposals
 from masklet.server.document import MaskValue
 from masklet.server.editor import Editor
-from masklet.server.schemas import MESSAGE, Request
+from masklet.server.schemas import MESSAGE, Preview, Request
 from masklet.video.file import VideoFile
 
 LAST = 9
+PICTURE = "0" * 32
 
 
 @pytest.fixture
 def editor(network: SegmentationNetwork, clip: Path) -> Iterator[Editor]:
-    made = Editor(network, VideoFile(clip), lambda: None, max_objects=3)
+    made = Editor(
+        network, lambda: VideoFile(clip), lambda: None, max_objects=3, is_picture=lambda name: name == PICTURE
+    )
     yield made
     made.close()
 
@@ -48,6 +53,10 @@ def followed(editor: Editor) -> None:
     add(editor)
     click(editor)
     assert do(editor, "track", start=0, forward_to=LAST) == LAST + 1
+
+
+def masks(editor: Editor, obj: int = 1) -> list[MaskValue | None]:
+    return [mask(editor, frame, obj) for frame in range(LAST + 1)]
 
 
 def mask(editor: Editor, frame: int, obj: int = 1) -> MaskValue | None:
@@ -83,7 +92,12 @@ def test_tracking_tells_how_far_it_is_and_stops_at_once(editor: Editor):
     add(editor)
     click(editor)
     assert do(editor, "track", steps=2, start=0, forward_to=LAST) == 2
-    assert editor.document.get("status")["tracking"] == {"frame": 1, "done": 2, "total": LAST + 1}
+    assert editor.document.get("status")["tracking"] == {
+        "frame": 1,
+        "done": 2,
+        "total": LAST + 1,
+        "obj": None,
+    }
     editor.stop()
     assert editor._running is not None
     assert next(editor._running, "end") == "end"
@@ -144,6 +158,100 @@ def test_a_click_taken_back_leaves_the_answer_to_the_others(editor: Editor):
     do(editor, "delete_point", obj=1, frame=0, index=0)
     assert mask(editor, 0) is None
     assert editor.document.get("prompts", 1, 0) is None
+
+
+def test_only_what_a_correction_reaches_is_followed_again_and_one_undo_takes_both_back(editor: Editor):
+    followed(editor)
+    click(editor, frame=7, x=60, y=40)
+    add(editor, 2)
+    click(editor, 2, x=80, y=10)
+    do(editor, "track", start=0, forward_to=LAST)
+    before, others = masks(editor), masks(editor, 2)
+    click(editor, frame=3, x=70, y=50, positive=False)
+    assert do(editor, "retrack", obj=1, frame=3) == 4 + 3
+    after = masks(editor)
+    assert [new != old for new, old in zip(after, before, strict=True)][:3] != [False] * 3
+    assert [after[frame] == before[frame] for frame in (0, 7, 8, 9)] == [True] * 4
+    assert masks(editor, 2) == others
+    do(editor, "undo")
+    assert masks(editor) == before
+    do(editor, "redo")
+    assert masks(editor) == after
+
+
+def test_a_correction_waits_for_the_tracking_that_runs_and_needs_neighbours(editor: Editor):
+    add(editor)
+    click(editor)
+    assert do(editor, "retrack", obj=1, frame=0) == 0
+    do(editor, "track", steps=3, start=0, forward_to=LAST)
+    click(editor, frame=1, x=20, y=20)
+    assert do(editor, "retrack", obj=1, frame=1) == 0
+    assert editor.document.get("status")["tracking"]["obj"] is None
+    with pytest.raises(ValueError, match="no prompts on frame 5"):
+        do(editor, "retrack", obj=1, frame=5)
+
+
+def test_after_a_rest_everything_goes_on(editor: Editor):
+    followed(editor)
+    click(editor, frame=5, x=20, y=20, positive=False)
+    before = state(editor)
+    editor.rest()
+    assert not editor.is_awake
+    assert state(editor) == before
+    click(editor, frame=5, x=70, y=50)
+    assert editor.is_awake
+    assert do(editor, "track", start=5, forward_to=LAST) == 5
+    do(editor, "clear", obj=1, frame=5)
+    assert mask(editor, 0) == before["mask", 1, 0]
+
+
+def test_a_preview_is_the_mask_of_a_click_and_changes_nothing(editor: Editor):
+    message = MESSAGE.validate_python(
+        {"id": 1, "command": {"op": "preview", "obj": 1, "frame": 2, "x": 40, "y": 30}},
+    )
+    assert isinstance(message, Request)
+    assert isinstance(message.command, Preview)
+    editor.attend(2)
+    counts = editor.preview(message.command)
+    assert state(editor) == {}
+    add(editor)
+    click(editor, frame=2)
+    found = mask(editor, 2)
+    assert found is not None
+    assert found.counts.decode() == counts
+
+
+def test_everything_on_a_frame_is_proposed_and_what_is_picked_becomes_objects(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch
+):
+    lenient = replace(proposals.SETTINGS, points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)
+    monkeypatch.setattr(proposals, "SETTINGS", lenient)
+    assert do(editor, "find", frame=4) == 1
+    found = editor.document.items("proposal")
+    assert editor.document.get("status")["proposing"] == {"frame": 4, "done": 4, "total": 4}
+    pick = {"proposal": found[0][0][1], "obj": 1, "name": "A", "colour": "#ff0000"}
+    with pytest.raises(ValueError, match="no proposal 99"):
+        do(editor, "pick", picks=[pick, {**pick, "proposal": 99, "obj": 2}])
+    do(editor, "pick", picks=[pick])
+    picked = mask(editor, 4)
+    assert picked is not None
+    assert picked.counts == found[0][1].counts
+    assert len(editor.document.items("proposal")) == len(found) - 1
+    do(editor, "undo")
+    assert state(editor) == {}
+    do(editor, "dismiss")
+    assert (editor.document.items("proposal"), editor.document.get("status")["proposing"]) == ([], None)
+    with pytest.raises(ValueError, match="look for objects"):
+        do(editor, "pick", picks=[pick])
+
+
+def test_the_look_is_part_of_what_is_undone(editor: Editor):
+    do(editor, "look", background="blur", effect="outline", behind=PICTURE)
+    assert editor.document.get("look") == {"background": "blur", "effect": "outline", "behind": PICTURE}
+    with pytest.raises(ValueError, match="no such picture"):
+        do(editor, "look", behind="1" * 32)
+    do(editor, "undo")
+    assert editor.document.get("look") is None
 
 
 def test_a_painted_mask_stays_as_it_was_painted(editor: Editor):
@@ -220,5 +328,5 @@ def test_a_stretch_that_does_not_fit_is_refused(editor: Editor, ends: dict[str, 
 def test_the_number_of_objects_is_bounded(editor: Editor):
     for obj in (1, 2, 3):
         add(editor, obj)
-    with pytest.raises(ValueError, match="3 objects"):
+    with pytest.raises(ValueError, match="more than 3 objects"):
         add(editor, 4)

@@ -45,16 +45,60 @@ def exported(painted: tuple[TestClient, str], wanted: str) -> tuple[bytes, Any]:
     return answer.content, answer.headers
 
 
-def test_the_overlay_video_has_all_frames_and_the_object_in_its_colour(painted: tuple[TestClient, str]):
-    content, headers = exported(painted, "overlay")
+def frames_of(content: bytes) -> list[np.ndarray]:
     with av.open(io.BytesIO(content)) as video:
-        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+
+
+def test_the_video_has_all_frames_and_the_object_in_its_colour(painted: tuple[TestClient, str]):
+    content, headers = exported(painted, "video")
+    frames = frames_of(content)
     assert len(frames) == FRAMES
     red = frames[0][30, 24].astype(int)
     assert red[0] > red[1] + 60
     assert abs(int(frames[1][30, 24, 0]) - int(frames[1][30, 24, 1])) < 30
     assert headers["Content-Type"] == "video/mp4"
-    assert 'filename="clip-overlay.mp4"' in headers["Content-Disposition"]
+    assert 'filename="clip-video.mp4"' in headers["Content-Disposition"]
+
+
+def test_the_video_looks_as_the_page_does(painted: tuple[TestClient, str]):
+    client, name = painted
+    path = f"/api/sessions/{name}/pictures"
+    green = Image.new("RGBA", (96, 64), (0, 200, 0, 255))
+    sent = client.post(path, content=png(green), headers={"Content-Type": "image/png"})
+    assert sent.status_code == 201
+    with page(client, name) as first:
+        assert first.do(3, "look", background="blur", effect="original", behind=sent.json()["id"]) == ""
+    drawn = frames_of(exported(painted, "video")[0])[0].astype(int)
+    assert np.abs(drawn[32, 80] - (0, 200, 0)).max() < 12
+    assert np.abs(drawn[32, 24] - 90).max() < 12
+    assert client.get(f"{path}/{sent.json()['id']}").headers["Content-Type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"\x89PNG\r\n\x1a\n and no more", "image/png", 415),
+        (b"GIF89a", "image/png", 415),
+        (b"", "image/svg+xml", 415),
+        (b"x" * 70_000, "image/png", 413),
+        (None, "image/png", 422),
+    ],
+)
+def test_pictures_that_do_not_fit_are_refused(
+    served: Callable[..., TestClient], uploaded: Path, content: bytes | None, kind: str, status: int
+):
+    client = served(picture_bytes=60_000)
+    path = f"/api/sessions/{opened(client, uploaded)['id']}/pictures"
+    data = png(Image.new("L", (4000, 4000))) if content is None else content
+    assert client.post(path, content=data, headers={"Content-Type": kind}).status_code == status
+    assert client.get(f"{path}/..%2fvideo").status_code == 404
+
+
+def png(picture: Image.Image) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return data.getvalue()
 
 
 def test_png_masks_come_as_one_archive_with_the_object_s_number(painted: tuple[TestClient, str]):

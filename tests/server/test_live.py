@@ -32,6 +32,7 @@ class Page:
         self.socket = socket
         self.values: dict[tuple[Any, ...], Any] = {}
         self.answers: dict[int | None, str] = {}
+        self.previewed = ""
         self.version = 0
         self.batches = 0
 
@@ -46,6 +47,7 @@ class Page:
         if message.get("text"):
             answer = json.loads(message["text"])
             self.answers[answer["re"]] = answer["error"]
+            self.previewed = answer.get("mask", self.previewed)
             return
         header, masks = unpacked(message["bytes"])
         for item in header["items"]:
@@ -112,6 +114,18 @@ def test_a_page_clicks_tracks_and_is_sent_every_mask(session: tuple[TestClient, 
         assert first.values[("object", 1)] == {"name": "Cup", "colour": "#ff0000", "visible": True}
         assert first.do(4, "undo") == ""
         first.until(lambda: len(first.masks()) == 1)
+
+
+def test_what_a_click_would_give_is_answered_and_not_kept(session: tuple[TestClient, str]):
+    with page(*session) as first:
+        assert first.do(1, "attend", frame=0) == ""
+        assert first.do(2, "preview", obj=1, frame=0, x=40, y=30) == ""
+        assert first.masks() == []
+        assert first.do(3, "add_object", obj=1, name="Cup", colour="#ff0000") == ""
+        assert first.do(4, "click", obj=1, frame=0, x=40, y=30) == ""
+        first.until(first.masks)
+        assert first.values["mask", 1, 0] == first.previewed.encode()
+        assert "outside the picture" in first.do(5, "preview", obj=1, frame=0, x=4000, y=30)
 
 
 def test_a_page_that_comes_back_is_sent_what_it_missed_and_no_more(session: tuple[TestClient, str]):

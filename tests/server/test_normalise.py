@@ -45,6 +45,23 @@ def test_every_frame_becomes_one_frame_at_a_constant_rate_with_frequent_key_fram
     assert [packet.pts for packet in packets] == [packet.dts for packet in packets]
 
 
+@pytest.mark.parametrize("codec", ["aac", "libopus"])
+def test_sound_comes_along_and_leaves_the_pictures_where_they_were(tmp_path: Path, codec: str):
+    path = make_video(tmp_path / "loud.mkv", 25, audio_hz=440, audio_codec=codec)
+    with open_uploaded([path]) as source:
+        assert normalise(source, tmp_path, 1920, lambda news: None)["sound"]
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        names = [stream.codec_context.name for stream in video.streams]
+        packets = [packet for packet in video.demux(video=0) if packet.size]
+        assert [packet.pts for packet in packets] == [packet.dts for packet in packets]
+        assert (packets[0].pts, len(packets)) == (0, 25)
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        seconds = sum(float(packet.duration * packet.time_base) for packet in video.demux(audio=0) if packet.size)
+    assert names == ["h264", "aac"]
+    assert seconds == pytest.approx(1, abs=0.1)
+    assert not [*tmp_path.glob("sound.*"), *tmp_path.glob("both.*")]
+
+
 def test_large_videos_are_scaled_to_even_sides():
     assert fitted_hw((2160, 3840), 1920) == (1080, 1920)
     assert fitted_hw((63, 95), 1920) == (64, 96)

@@ -6,6 +6,7 @@ export interface VideoInfo {
   height: number;
   frames: number;
   fps: number;
+  sound: boolean;
   thumbnails: number;
 }
 
@@ -26,7 +27,7 @@ export interface Export {
   error: string;
 }
 
-export type ExportFormat = "overlay" | "cutout-webm" | "png" | "png-objects" | "coco" | "sav" | "rle";
+export type ExportFormat = "video" | "cutout-webm" | "png" | "png-objects" | "coco" | "sav" | "rle";
 
 const RETRIES = 8;
 
@@ -66,6 +67,19 @@ export const exportState = (id: string, name: string) => request<Export>("GET", 
 export const exportFile = (id: string, name: string) => `./api/sessions/${id}/exports/${name}/file`;
 export const videoFile = (id: string) => `./api/sessions/${id}/video.mp4`;
 export const thumbnailsFile = (id: string) => `./api/sessions/${id}/thumbnails.jpg`;
+
+export const pictureFile = (id: string, name: string) => `./api/sessions/${id}/pictures/${name}`;
+
+/** Brings a PNG picture of the video's size: its name. */
+export async function addPicture(id: string, picture: Blob): Promise<string> {
+  const response = await fetch(`./api/sessions/${id}/pictures`, {
+    method: "POST",
+    headers: { "content-type": "image/png" },
+    body: picture,
+  });
+  if (!response.ok) throw await problem(response);
+  return ((await response.json()) as { id: string }).id;
+}
 
 /** Sends a file in parts and goes on where it was after a lost connection. */
 export async function upload(file: File, onProgress: (bytes: number) => void): Promise<string> {

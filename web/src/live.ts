@@ -12,7 +12,7 @@ export type Connection = "connecting" | "open" | "ended";
 
 interface Pending {
   text: string;
-  resolve: () => void;
+  resolve: (mask: string) => void;
   reject: (error: Error) => void;
 }
 
@@ -35,8 +35,8 @@ export class Live {
     this.connect();
   }
 
-  /** Has a command carried out. Rejects with the server's sentence where that cannot be. */
-  send(command: Command): Promise<void> {
+  /** Has a command carried out, and gives the mask that it asks for. Rejects with the server's sentence. */
+  send(command: Command): Promise<string> {
     const id = ++this.lastId;
     const text = JSON.stringify({ id, command });
     return new Promise((resolve, reject) => {
@@ -78,11 +78,11 @@ export class Live {
     setTimeout(() => !this.isClosed && this.connect(), Math.min(250 * 2 ** this.failures++, 5000));
   }
 
-  private answered({ re, error }: { re: number; error: string }): void {
+  private answered({ re, error, mask }: { re: number; error: string; mask?: string }): void {
     const pending = this.pending.get(re);
     this.pending.delete(re);
     if (error) pending?.reject(new Error(error));
-    else pending?.resolve();
+    else pending?.resolve(mask ?? "");
   }
 
   private changed(data: ArrayBuffer): void {
@@ -90,7 +90,7 @@ export class Live {
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
     let place = 4 + length;
     for (const item of header.items as Change[]) {
-      if (item.key[0] !== "mask" || !item.value) continue;
+      if (!["mask", "proposal"].includes(item.key[0]) || !item.value) continue;
       item.counts = new Uint8Array(data, place, item.value.counts);
       place += item.value.counts;
     }

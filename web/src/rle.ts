@@ -23,6 +23,13 @@ export function eachRun(counts: Uint8Array, inside: (start: number, end: number)
   }
 }
 
+/** Whether the pixel at a position, counted down the columns, is set. */
+export function holds(counts: Uint8Array, position: number): boolean {
+  let found = false;
+  eachRun(counts, (start, end) => (found ||= start <= position && position < end));
+  return found;
+}
+
 /** Run lengths of a mask that lies column by column; other values than 0 are inside. */
 export function encode(mask: Uint8Array): string {
   const runs: number[] = [];

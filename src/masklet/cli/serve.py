@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Callable
+from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,12 @@ MISSING = 'masklet serve needs packages that are not installed: {}; install them
 @click.option("--max-minutes", default=15.0, show_default=True, type=click.FloatRange(0.1), help="Length of a video.")
 @click.option("--max-side", default=1920, show_default=True, type=click.IntRange(64), help="Larger videos are scaled.")
 @click.option("--idle-minutes", default=60.0, show_default=True, type=click.FloatRange(1), help="Until a session ends.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where sessions lie and outlive the server.  [default: they end with it]",
+)
 @takes_network
 def serve(
     host: str,
@@ -38,6 +45,7 @@ def serve(
     max_minutes: float,
     max_side: int,
     idle_minutes: float,
+    keep: Path | None,
     load: Callable[[], SegmentationNetwork],
 ) -> None:
     """Serve the web page: click an object, watch it followed.
@@ -57,7 +65,7 @@ def serve(
         token = new_token()
     is_anywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     hosts = (*names, "*") if is_anywhere and not names else (*LOCAL_NAMES, host, *names)
-    app = make_app(load(), limits=limits, hosts=hosts, token=token)
+    app = make_app(load(), limits=limits, hosts=hosts, token=token, keep=keep)
     address = f"http://{_shown(host)}:{port}/" + (f"?token={token}" if token else "")
     click.echo(f"masklet is at {address} - stop it with Ctrl-C")
     if browser:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.server.errors import Refusal
+from masklet.server.kept import owned
 from masklet.server.limits import Limits
 from masklet.server.routes import api
 from masklet.server.security import Allowances, Guard
@@ -36,19 +37,21 @@ def make_app(
     hosts: Iterable[str] = LOCAL_NAMES,
     token: str | None = None,
     folder: Path | None = None,
+    keep: Path | None = None,
 ) -> FastAPI:
     """The web application.
 
     ``hosts`` are the names by which browsers may call it ("*": any), ``token`` what they have to know, ``folder`` where
-    videos lie while they are worked on (by default in the system's temporary folder).
+    videos lie while they are worked on (by default in the system's temporary folder). With ``keep`` sessions lie in
+    that folder and outlive the server; starting fails with ValueError where another server uses it.
     """
     bounds = limits or Limits()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with tempfile.TemporaryDirectory(prefix="masklet-serve-", dir=folder) as name:
-            uploads = Uploads(Path(name) / "uploads", bounds)
-            workspaces = Workspaces(network, Path(name) / "sessions", bounds, uploads)
+        with owned(keep) if keep else _temporary(folder) as place:
+            uploads = Uploads(place / "uploads", bounds)
+            workspaces = Workspaces(network, place / "sessions", bounds, uploads, keeps=keep is not None)
             app.state.masklet = State(bounds, uploads, workspaces, Allowances(bounds.opened_per_minute))
             looking = asyncio.create_task(_expire(workspaces))
             yield
@@ -78,6 +81,12 @@ def serve(app: FastAPI, host: str, port: int, limits: Limits) -> None:
         timeout_graceful_shutdown=5,
         server_header=False,
     )
+
+
+@contextmanager
+def _temporary(folder: Path | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="masklet-serve-", dir=folder) as name:
+        yield Path(name)
 
 
 async def _expire(workspaces: Workspaces) -> None:

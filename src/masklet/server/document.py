@@ -5,6 +5,8 @@
     document.changes(after=0)      # what a page that has seen nothing needs
     document.undo()                # the keys that changed back
 
+With a journal, `Document.replayed` gives the same document in a later process, versions and steps included.
+
 A page that was away asks for what changed after the last version it has seen. A value that changed often meanwhile is
 sent once, so a slow page never makes a queue grow.
 """
@@ -13,14 +15,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from masklet.server.journal import Journal, entries
+
 Key = tuple[Any, ...]
-"""("object", obj), ("prompts", obj, frame), ("mask", obj, frame) or ("status",)."""
+"""("object", obj), ("prompts", obj, frame), ("mask", obj, frame), ("proposal", number), ("look",) or ("status",)."""
 
 MAX_STEPS = 500
+VERSIONS_AHEAD = 1 << 32
+"""A replayed document goes on so far behind its last version, since what was only published is in no journal."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,14 @@ class MaskValue:
     """Pixels; 0: the object is not seen."""
     tracked: bool
     """Whether propagation found it, rather than a prompt on this very frame."""
+
+
+def _plain(value: Any) -> Any:
+    return {**asdict(value), "counts": value.counts.decode("ascii")} if isinstance(value, MaskValue) else value
+
+
+def _mask_of(plain: dict[str, Any]) -> MaskValue:
+    return MaskValue(**{**plain, "counts": plain["counts"].encode("ascii")})
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,8 @@ class Step:
 class Document:
     """Values by key. Written by one thread, read by any."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
         self._lock = RLock()
         self._values: dict[Key, Any] = {}
         self._versions: dict[Key, int] = {}
@@ -65,6 +81,25 @@ class Document:
         self._undone: list[Step] = []
         self._step = Step()
         self.version = 0
+
+    @classmethod
+    def replayed(cls, path: Path) -> Document:
+        """The document that a journal tells of, where it goes on to be written. Raises ValueError for other files."""
+        document = cls()
+        try:
+            for kind, *entry in entries(path):
+                document._replay(kind, *entry)
+        except (TypeError, KeyError, IndexError) as error:
+            raise ValueError(f"{path} is no journal of a session") from error
+        document.version += VERSIONS_AHEAD
+        document._journal = Journal(path)
+        document.begin()
+        return document
+
+    def close(self) -> None:
+        """End the journal."""
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def can_undo(self) -> bool:
@@ -93,7 +128,16 @@ class Document:
         with self._lock:
             if self._step.changes:
                 self._done = [*self._done, self._step][-MAX_STEPS:]
+                self._write("begin")
             self._step = Step()
+
+    def resume(self, key: Key) -> None:
+        """What is put from now on is undone together with the last step, if that one changed ``key``."""
+        with self._lock:
+            self.begin()
+            if self._done and key in self._done[-1].changes and not self._undone:
+                self._step = self._done.pop()
+                self._write("resume", key)
 
     def put(self, key: Key, value: Any) -> None:
         """Give a key a value, None to remove it, as part of the current step."""
@@ -104,6 +148,7 @@ class Document:
             self._undone.clear()
             before, _ = self._step.changes.get(key, (now, None))
             self._step.changes[key] = (before, value)
+            self._write("put", self.version, key, _plain(value))
             self._set(key, value)
 
     def publish(self, key: Key, value: Any) -> None:
@@ -118,6 +163,7 @@ class Document:
             self.begin()
             if not self._done:
                 return ()
+            self._write("undo", self.version)
             self._undone.append(self._done.pop())
             return self._apply(self._undone[-1], side=0)
 
@@ -126,6 +172,7 @@ class Document:
         with self._lock:
             if not self._undone:
                 return ()
+            self._write("redo", self.version)
             self._done.append(self._undone.pop())
             return self._apply(self._done[-1], side=1)
 
@@ -133,6 +180,22 @@ class Document:
         """What changed after a version, oldest first, at most so many."""
         with self._lock:
             return list(self._newer(after, most))
+
+    def _write(self, *entry: Any) -> None:
+        if self._journal is not None:
+            self._journal.write(*entry)
+
+    def _replay(self, kind: str, *entry: Any) -> None:
+        if kind == "begin":
+            self.begin()
+        elif kind == "resume":
+            self.resume(tuple(entry[0]))
+        elif kind == "put":
+            self.version, key, value = entry
+            self.put(tuple(key), _mask_of(value) if value and key[0] == "mask" else value)
+        else:
+            (self.version,) = entry
+            {"undo": self.undo, "redo": self.redo}[kind]()
 
     def _apply(self, step: Step, side: int) -> Collection[Key]:
         for key, values in step.changes.items():

@@ -1,32 +1,43 @@
 """One video being edited: commands in, a document of objects, prompts and masks out.
 
-The document is what the user sees and what undo restores. The `VideoSession` beside it answers prompts and tracks;
-after an undo it is shown again what the document says, as far as the two differ.
+The document is what the user sees and what undo restores. The `Tracker` beside it is the network's side.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import singledispatchmethod
 from threading import Event
 from typing import Any
 
 import numpy as np
 
-from masklet.masks import decode_rle
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Box, Mask, Points, Prompt
 from masklet.server import schemas
 from masklet.server.document import Document, Key, MaskValue
+from masklet.server.proposals import Proposals
+from masklet.server.tracker import NO_PROMPTS, Tracker
 from masklet.sessions.results import FrameResult, ObjectResult
-from masklet.sessions.video import VideoSession
 from masklet.video.source import FrameSource
 
-STATUS = ("status",)
-SESSION_RAM_BYTES = 32 << 20
-NO_PROMPTS: dict[str, Any] = {"points": [], "box": None, "mask": None}
+STATUS, LOOK = ("status",), ("look",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tracking that is to be done: of all objects, or again of one around a correction."""
+
+    start: int
+    ends: tuple[tuple[int, bool], ...]
+    """(last frame, whether backward), one after the other."""
+    obj: int | None = None
+
+    @property
+    def total(self) -> int:
+        """Frames, of which the first counts for each direction."""
+        return sum(abs(end - self.start) + 1 for end, _ in self.ends)
 
 
 class Editor:
@@ -36,26 +47,28 @@ class Editor:
     """
 
     def __init__(
-        self, network: SegmentationNetwork, frames: FrameSource, on_change: Callable[[], object], max_objects: int = 100
+        self,
+        network: SegmentationNetwork,
+        open_frames: Callable[[], FrameSource],
+        on_change: Callable[[], object],
+        max_objects: int = 100,
+        document: Document | None = None,
+        is_picture: Callable[[str], bool] = lambda identifier: False,
     ):
-        self.document = Document()
-        self.frames = frames
+        """``document`` is that of an earlier editor; ``is_picture`` says which pictures looks may name."""
+        self.document = document or Document()
         self.max_objects = max_objects
         self._on_change = on_change
-        self._session = VideoSession(network, frames, ram_bytes=SESSION_RAM_BYTES)
-        self._known: defaultdict[int, set[int]] = defaultdict(set)
+        self._is_picture = is_picture
+        self._tracker = Tracker(network, open_frames, self.document)
+        self._proposals = Proposals(network, self.document)
         self._stopped = Event()
-        self._progress: dict[str, int] | None = None
+        self._progress: dict[str, int | None] | None = None
         self._running: Generator[None] | None = None
         self._tell()
 
-    @property
-    def video_hw(self) -> tuple[int, int]:
-        """Height and width of the video."""
-        return self.frames.video_hw
-
     def do(self, command: schemas.AnyCommand) -> Iterator[None] | None:
-        """Carry out a command, as one step of undo. Tracking comes back as an iterator that does one frame a step."""
+        """Carry out a command, as one step of undo. What takes long comes back as an iterator of small steps."""
         self.document.begin()
         try:
             return self._do(command)
@@ -63,15 +76,44 @@ class Editor:
             self.document.begin()
             self._tell()
 
+    def attend(self, frame: int) -> None:
+        """Encode a frame, so that clicks on it are answered quickly."""
+        if not self.is_tracking:
+            self._tracker.session.encode_ahead(frame)
+
+    def preview(self, command: schemas.Preview) -> str:
+        """The mask that a click would give, as COCO run lengths at the video's size. Nothing changes."""
+        click = Points((command.x, command.y), [int(command.positive)])
+        self._check_place(command.frame, click)
+        found = self._tracker.session.preview(command.frame, command.obj, click)
+        return found.rle()["counts"]
+
     def stop(self) -> None:
         """End tracking after the frame that is being worked on. May be called from any thread."""
         self._stopped.set()
 
+    def rest(self) -> None:
+        """Give memory back until there is something to do again."""
+        if not self.is_tracking:
+            self._proposals.dismiss()
+            self._tracker.rest()
+            self._tell()
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether memory is held that `rest` gives back."""
+        return self._tracker.is_awake
+
+    @property
+    def is_tracking(self) -> bool:
+        """Whether there are frames to be done."""
+        return self._progress is not None
+
     def close(self) -> None:
         """Give everything back."""
         self.stop()
-        self._session.close()
-        self.frames.close()
+        self._tracker.rest()
+        self.document.close()
 
     @singledispatchmethod
     def _do(self, command: Any) -> Iterator[None] | None:
@@ -81,23 +123,20 @@ class Editor:
     def _(self, command: schemas.Click) -> None:
         point = [command.x, command.y, int(command.positive)]
         click = Points(point[:2], [point[2]])
-        earlier = self._checked(command, click) | self._remind(command.obj, command.frame)
+        earlier = self._checked(command, click) | self._tracker.remind(command.obj, command.frame)
         self._show(command, click, {**earlier, "points": [*earlier["points"], point]})
 
     @_do.register
     def _(self, command: schemas.DrawBox) -> None:
-        box = Box(command.x0, command.y0, command.x1, command.y1).clipped(self.video_hw)
+        box = Box(command.x0, command.y0, command.x1, command.y1).clipped(self._tracker.video_hw)
         self._checked(command, box)
         self._show(command, box, {**NO_PROMPTS, "box": [box.x0, box.y0, box.x1, box.y1]}, replace=True)
 
     @_do.register
     def _(self, command: schemas.DrawMask) -> None:
-        drawn = Mask(self._decoded(command.counts))
+        drawn = Mask(self._tracker.decoded(command.counts))
         self._checked(command, drawn)
-        self._show(command, drawn, {**NO_PROMPTS, "mask": command.counts}, replace=True)
-        area = int(np.count_nonzero(drawn.array))
-        as_drawn = MaskValue(command.counts.encode("ascii"), 1.0, area, tracked=False)
-        self.document.put(("mask", command.obj, command.frame), as_drawn)
+        self._show_drawn(command.obj, command.frame, drawn, command.counts)
 
     @_do.register
     def _(self, command: schemas.DeletePoint) -> None:
@@ -111,10 +150,10 @@ class Editor:
         if wanted == NO_PROMPTS:
             self._clear(command.obj, command.frame)
             return
-        self._check_positive(wanted)
-        result = self._show_again(command.obj, command.frame, wanted)
+        _check_positive(wanted)
+        result = self._tracker.show_again(command.obj, command.frame, wanted)
         self.document.put(("prompts", command.obj, command.frame), wanted)
-        self._keep(command.frame, _only(result, command.obj), tracked=False)
+        self._keep(command.frame, result.only(command.obj), tracked=False)
 
     @_do.register
     def _(self, command: schemas.Clear) -> None:
@@ -123,11 +162,8 @@ class Editor:
 
     @_do.register
     def _(self, command: schemas.AddObject) -> None:
-        if self.document.get("object", command.obj) is not None:
-            raise ValueError(f"there is an object {command.obj} already; choose a free number")
-        if len(self.document.keys("object")) >= self.max_objects:
-            raise ValueError(f"there are {self.max_objects} objects, more than that this server does not take")
-        self.document.put(("object", command.obj), {"name": command.name, "colour": command.colour, "visible": True})
+        self._check_new([command.obj])
+        self._add(command.obj, command.name, command.colour)
 
     @_do.register
     def _(self, command: schemas.RemoveObject) -> None:
@@ -135,7 +171,7 @@ class Editor:
         for kind in ("prompts", "mask", "object"):
             for key in self.document.keys(kind, command.obj):
                 self.document.put(key, None)
-        self._forget(command.obj)
+        self._tracker.forget(command.obj)
 
     @_do.register
     def _(self, command: schemas.ChangeObject) -> None:
@@ -144,8 +180,53 @@ class Editor:
         self.document.put(("object", command.obj), changed)
 
     @_do.register
+    def _(self, command: schemas.SetLook) -> None:
+        if command.behind is not None and not self._is_picture(command.behind):
+            raise ValueError("there is no such picture; send it again")
+        self.document.put(LOOK, command.model_dump(exclude={"op"}))
+
+    @_do.register
+    def _(self, command: schemas.Find) -> Iterator[None]:
+        self._check_frame(command.frame)
+        return self._telling(self._proposals.find(command.frame, self._tracker.frames[command.frame]))
+
+    @_do.register
+    def _(self, command: schemas.Pick) -> None:
+        self._check_new([pick.obj for pick in command.picks])
+        progress = self._proposals.progress
+        if progress is None:
+            raise ValueError("nothing is proposed; look for objects first")
+        for pick in command.picks:
+            self._proposals.look_at(pick.proposal)
+        for pick in command.picks:
+            counts = self._proposals.take(pick.proposal).counts.decode("ascii")
+            self._add(pick.obj, pick.name, pick.colour)
+            self._show_drawn(pick.obj, progress["frame"], Mask(self._tracker.decoded(counts)), counts)
+
+    @_do.register
+    def _(self, command: schemas.Dismiss) -> None:
+        self._proposals.dismiss()
+
+    @_do.register
     def _(self, command: schemas.Track) -> Iterator[None]:
-        return self._track(command)
+        ends = [(command.forward_to, False), (command.backward_to, True)]
+        run = Run(command.start, tuple((end, reverse) for end, reverse in ends if end is not None))
+        if not run.ends:
+            raise ValueError("expected a frame to track forward to, or one to track backward to")
+        if not self.document.keys("prompts"):
+            raise ValueError("there is nothing to follow yet; click an object first")
+        self._check_run(run)
+        return self._begin_run(run)
+
+    @_do.register
+    def _(self, command: schemas.Retrack) -> Iterator[None] | None:
+        obj, frame = command.obj, command.frame
+        self._prompts(obj, frame)
+        if self._progress is not None and self._progress["obj"] is None:
+            return None
+        ends = [(self._reach(obj, frame, 1), False), (self._reach(obj, frame, -1), True)]
+        run = Run(frame, tuple((end, reverse) for end, reverse in ends if end != frame), obj)
+        return self._begin_run(run) if run.ends else None
 
     @_do.register
     def _(self, command: schemas.Stop) -> None:
@@ -153,67 +234,69 @@ class Editor:
 
     @_do.register
     def _(self, command: schemas.Undo) -> None:
-        self._stopped.set()
-        self._agree_on(self.document.undo())
+        self._restore(self.document.undo())
 
     @_do.register
     def _(self, command: schemas.Redo) -> None:
+        self._restore(self.document.redo())
+
+    def _restore(self, changed: Collection[Key]) -> None:
         self._stopped.set()
-        self._agree_on(self.document.redo())
+        self._tracker.agree_on(changed)
+
+    def _add(self, obj: int, name: str, colour: str) -> None:
+        self.document.put(("object", obj), {"name": name, "colour": colour, "visible": True})
 
     def _show(self, command: Any, prompt: Prompt, wanted: dict[str, Any], *, replace: bool = False) -> None:
         """Prompt the network, and write down what it was shown and what it answers."""
-        result = self._session.prompt(command.frame, command.obj, prompt, replace=replace)
+        found = self._tracker.prompt(command.frame, command.obj, prompt, replace=replace)
         self.document.put(("prompts", command.obj, command.frame), wanted)
-        self._keep(command.frame, _only(result, command.obj), tracked=False)
+        self._keep(command.frame, found, tracked=False)
 
-    def _checked(self, command: Any, prompt: Prompt) -> dict[str, Any]:
-        """The earlier prompts of the frame. Raises ValueError or IndexError where the new one cannot be."""
-        self._object(command.obj)
-        if command.frame >= len(self.frames):
-            raise IndexError(f"frame {command.frame} does not exist; the frames are 0 to {len(self.frames) - 1}")
-        prompt.check_inside(self.video_hw)
-        return self.document.get("prompts", command.obj, command.frame) or NO_PROMPTS
+    def _show_drawn(self, obj: int, frame: int, drawn: Mask, counts: str) -> None:
+        """A drawn mask is kept as it is, rather than as the network answers it."""
+        self._tracker.prompt(frame, obj, drawn, replace=True)
+        self.document.put(("prompts", obj, frame), {**NO_PROMPTS, "mask": counts})
+        area = int(np.count_nonzero(drawn.array))
+        self.document.put(("mask", obj, frame), MaskValue(counts.encode("ascii"), 1.0, area, tracked=False))
 
     def _clear(self, obj: int, frame: int) -> None:
         """Prompts of a frame are gone: what was tracked there comes back, or nothing."""
         self.document.put(("prompts", obj, frame), None)
         self.document.put(("mask", obj, frame), None)
         if self.document.keys("prompts", obj):
-            self._known[obj].discard(frame)
-            found = _only(self._session.clear(frame, obj), obj)
-            if found.mask.any():
+            found = self._tracker.clear(obj, frame)
+            if found is not None:
                 self._keep(frame, found, tracked=True)
             return
         for key in self.document.keys("mask", obj):
             self.document.put(key, None)
-        self._forget(obj)
+        self._tracker.forget(obj)
 
-    def _track(self, command: schemas.Track) -> Iterator[None]:
-        last = len(self.frames) - 1
-        ends = [(command.forward_to, False), (command.backward_to, True)]
-        runs = [(end, reverse) for end, reverse in ends if end is not None]
-        if not runs:
-            raise ValueError("expected a frame to track forward to, or one to track backward to")
-        if not self.document.keys("prompts"):
-            raise ValueError("there is nothing to follow yet; click an object first")
-        forward_to, backward_to = command.forward_to or command.start, command.backward_to or 0
-        if max(forward_to, command.start) > last or forward_to < command.start or backward_to > command.start:
-            raise ValueError(f"expected a stretch around frame {command.start} within frames 0 to {last}")
+    def _reach(self, obj: int, frame: int, by: int) -> int:
+        """The last frame, stepping by 1 or -1, before one that is prompted itself or was not tracked."""
+        while self.document.get("mask", obj, frame + by) and not self.document.get("prompts", obj, frame + by):
+            frame += by
+        return frame
+
+    def _begin_run(self, run: Run) -> Iterator[None]:
         if self._running is not None:
             self._running.close()
         self._stopped.clear()
-        total = sum(abs(end - command.start) + 1 for end, _ in runs)
-        self._progress = {"frame": command.start, "done": 0, "total": total}
-        self._running = self._steps(command.start, runs)
+        self._progress = {"frame": run.start, "done": 0, "total": run.total, "obj": run.obj}
+        self._running = self._steps(run)
         return self._running
 
-    def _steps(self, start: int, runs: list[tuple[int, bool]]) -> Generator[None]:
+    def _steps(self, run: Run) -> Generator[None]:
         """One frame a step."""
+        objects = None if run.obj is None else [run.obj]
         try:
-            for end, reverse in runs:
-                for result in self._session.propagate(start, end, reverse=reverse):
-                    self._keep_all(result)
+            if run.obj is not None:
+                self.document.resume(("prompts", run.obj, run.start))
+            self._go_on_from(run)
+            for end, reverse in run.ends:
+                for result in self._tracker.session.propagate(run.start, end, reverse=reverse, objects=objects):
+                    self._keep_all(result, objects)
                     self._tell()
                     yield
                     if self._stopped.is_set():
@@ -223,55 +306,58 @@ class Editor:
             self.document.begin()
             self._tell()
 
-    def _keep_all(self, result: FrameResult) -> None:
-        for found in result:
-            if self.document.get("prompts", found.obj, result.frame) is None:
-                self._keep(result.frame, found, tracked=True)
+    def _go_on_from(self, run: Run) -> None:
+        """Tracking begins with the masks that the user sees."""
+        for _, obj in self.document.keys("object"):
+            if run.obj in (None, obj):
+                self._tracker.remind(obj, run.start)
+
+    def _telling(self, steps: Iterator[None]) -> Iterator[None]:
+        for _ in steps:
+            self._tell()
+            yield
+        self._tell()
+
+    def _keep_all(self, result: FrameResult, objects: Collection[int] | None) -> None:
+        for obj in result.objects if objects is None else objects:
+            if self.document.get("prompts", obj, result.frame) is None:
+                self._keep(result.frame, result[obj] if objects is None else result.only(obj), tracked=True)
         assert self._progress is not None
-        self._progress = {**self._progress, "frame": result.frame, "done": self._progress["done"] + 1}
+        self._progress = {**self._progress, "frame": result.frame, "done": (self._progress["done"] or 0) + 1}
 
     def _keep(self, frame: int, found: ObjectResult, *, tracked: bool) -> None:
         counts = found.rle()["counts"].encode("ascii")
         value = MaskValue(counts, round(found.iou, 3), int(np.count_nonzero(found.mask)), tracked)
         self.document.put(("mask", found.obj, frame), value)
-        self._known[found.obj].add(frame)
+        self._tracker.knows(found.obj, frame)
 
-    def _agree_on(self, changed: Collection[Key]) -> None:
-        """Show the network what undo or redo changed."""
-        for obj in dict.fromkeys(key[1] for key in changed if key[0] in ("object", "prompts")):
-            if not self.document.keys("prompts", obj):
-                self._forget(obj)
-        for kind, obj, *place in changed:
-            if kind == "prompts" and self.document.keys("prompts", obj):
-                self._show_again(obj, place[0], self.document.get(kind, obj, place[0]))
+    def _checked(self, command: Any, prompt: Prompt) -> dict[str, Any]:
+        """The earlier prompts of the frame. Raises ValueError or IndexError where the new one cannot be."""
+        self._object(command.obj)
+        self._check_place(command.frame, prompt)
+        return self.document.get("prompts", command.obj, command.frame) or NO_PROMPTS
 
-    def _show_again(self, obj: int, frame: int, wanted: dict[str, Any] | None) -> FrameResult:
-        """Put these prompts in place of what the network was shown on a frame."""
-        shown = self._session.prompted_frames(obj) if obj in self._session.objects else ()
-        if frame in shown:
-            self._known[obj] -= {frame} if len(shown) > 1 else self._known[obj].copy()
-            self._session.clear(frame, obj)
-        for prompt in _prompts_of(wanted or NO_PROMPTS, self.video_hw):
-            self._session.prompt(frame, obj, prompt)
-            self._known[obj].add(frame)
-        return self._session.result(frame)
+    def _check_place(self, frame: int, prompt: Prompt) -> None:
+        self._check_frame(frame)
+        prompt.check_inside(self._tracker.video_hw)
 
-    def _remind(self, obj: int, frame: int) -> dict[str, Any]:
-        """Show the network a mask that the user sees but that the network has forgotten, before it is corrected."""
-        seen = self.document.get("mask", obj, frame)
-        if seen is None or not seen.area or frame in self._known[obj]:
-            return {}
-        counts = seen.counts.decode("ascii")
-        self._session.prompt(frame, obj, Mask(self._decoded(counts)))
-        return {"mask": counts}
+    def _check_frame(self, frame: int) -> None:
+        count = len(self._tracker.frames)
+        if frame >= count:
+            raise IndexError(f"frame {frame} does not exist; the frames are 0 to {count - 1}")
 
-    def _decoded(self, counts: str) -> np.ndarray:
-        return decode_rle({"size": list(self.video_hw), "counts": counts})
+    def _check_run(self, run: Run) -> None:
+        last = len(self._tracker.frames) - 1
+        wrong_way = any(end > run.start if reverse else end < run.start for end, reverse in run.ends)
+        if wrong_way or max(run.start, *(end for end, _ in run.ends)) > last:
+            raise ValueError(f"expected a stretch around frame {run.start} within frames 0 to {last}")
 
-    def _forget(self, obj: int) -> None:
-        self._known.pop(obj, None)
-        if obj in self._session.objects:
-            self._session.remove(obj)
+    def _check_new(self, objects: list[int]) -> None:
+        for obj in objects:
+            if self.document.get("object", obj) is not None or objects.count(obj) > 1:
+                raise ValueError(f"there is an object {obj} already; choose a free number")
+        if len(self.document.keys("object")) + len(objects) > self.max_objects:
+            raise ValueError(f"there would be more than {self.max_objects} objects, which this server does not take")
 
     def _object(self, obj: int) -> dict[str, Any]:
         value = self.document.get("object", obj)
@@ -285,13 +371,10 @@ class Editor:
             raise ValueError(f"object {obj} has no prompts on frame {frame}")
         return value
 
-    def _check_positive(self, wanted: dict[str, Any]) -> None:
-        if wanted["box"] is None and wanted["mask"] is None and not any(point[2] for point in wanted["points"]):
-            raise ValueError("what is left says only where the object is not; clear the frame to take back all clicks")
-
     def _tell(self) -> None:
         status = {
             "tracking": self._progress,
+            "proposing": self._proposals.progress,
             "can_undo": self.document.can_undo,
             "can_redo": self.document.can_redo,
         }
@@ -299,25 +382,6 @@ class Editor:
         self._on_change()
 
 
-def _only(result: FrameResult, obj: int) -> ObjectResult:
-    """One object of a result, without making the masks of the others."""
-    o = [result.objects.index(obj)]
-    alone = replace(
-        result,
-        objects=(obj,),
-        low_res_ohw=result.low_res_ohw[o],
-        iou_o=result.iou_o[o],
-        presence_o=result.presence_o[o],
-        prompted_o=result.prompted_o[o],
-    )
-    return alone[obj]
-
-
-def _prompts_of(shown: dict[str, Any], video_hw: tuple[int, int]) -> Iterator[Prompt]:
-    """The prompts one by one, as they were given."""
-    if shown["mask"] is not None:
-        yield Mask(decode_rle({"size": list(video_hw), "counts": shown["mask"]}))
-    if shown["box"] is not None:
-        yield Box.of(shown["box"])
-    for x, y, label in shown["points"]:
-        yield Points((x, y), [label])
+def _check_positive(wanted: dict[str, Any]) -> None:
+    if wanted["box"] is None and wanted["mask"] is None and not any(point[2] for point in wanted["points"]):
+        raise ValueError("what is left says only where the object is not; clear the frame to take back all clicks")

@@ -17,10 +17,10 @@ import numpy as np
 from masklet.data.formats.table import open_writer as open_record_writer
 from masklet.data.records import Masklet, Record
 from masklet.masks import Rle, decode_rle
-from masklet.server.document import MaskValue
-from masklet.server.editor import Editor
+from masklet.server.document import Document, MaskValue
+from masklet.server.effects import Look, render
+from masklet.server.pictures import Pictures
 from masklet.server.schemas import ExportFormat
-from masklet.video.draw import overlay
 from masklet.video.encode import VideoWriter
 from masklet.video.file import VideoFile
 from masklet.video.write import cut_out, open_writer
@@ -40,15 +40,16 @@ class Taken:
     objects: Mapping[int, Mapping[str, Any]]
     masks: Mapping[int, Mapping[int, MaskValue]]
     """Object -> frame -> mask."""
+    look: Look = field(default_factory=Look)
 
     @classmethod
-    def of(cls, editor: Editor, video: Mapping[str, Any]) -> Taken:
-        """What the editor's document says now."""
-        objects = {key[1]: value for key, value in editor.document.items("object")}
+    def of(cls, document: Document, video: Mapping[str, Any], pictures: Pictures) -> Taken:
+        """What the document says now. Objects are in the order of their numbers."""
+        objects = {key[1]: value for key, value in sorted(document.items("object"))}
         masks: dict[int, dict[int, MaskValue]] = {obj: {} for obj in objects}
-        for (_, obj, frame), value in editor.document.items("mask"):
+        for (_, obj, frame), value in document.items("mask"):
             masks.setdefault(obj, {})[frame] = value
-        return cls(video, objects, masks)
+        return cls(video, objects, masks, Look.of(document.get("look"), pictures.read))
 
     @property
     def video_hw(self) -> tuple[int, int]:
@@ -67,9 +68,15 @@ class Taken:
         visible = [obj for obj, value in self.objects.items() if value["visible"]]
         return {obj: decode_rle(self._rle(self.masks[obj][frame])) for obj in visible if frame in self.masks[obj]}
 
-    def colours(self) -> dict[int, tuple[int, int, int]]:
-        """Object -> RGB."""
-        return {obj: _rgb(value["colour"]) for obj, value in self.objects.items()}
+    def drawn(self, frame: int, picture: np.ndarray) -> np.ndarray:
+        """A frame (h, w, 3) as the page shows it."""
+        masks = self.shown_at(frame)
+        return render(picture, [(mask, _rgb(self.objects[obj]["colour"])) for obj, mask in masks.items()], self.look)
+
+    def cut_out(self, frame: int, picture: np.ndarray) -> np.ndarray:
+        """RGBA (h, w, 4): the objects in their own colours, all else transparent."""
+        union = np.logical_or.reduce([np.zeros(self.video_hw, dtype=bool), *self.shown_at(frame).values()])
+        return cut_out(picture, union, BLEED_PX)
 
     def record(self) -> Record:
         """The neutral record that all formats are written from."""
@@ -143,13 +150,9 @@ class Export:
     def _video(self, taken: Taken, source: VideoFile, place: Path) -> Path:
         alpha = self.format == "cutout-webm"
         writer = VideoWriter(place / ("video.webm" if alpha else "video.mp4"), source, alpha=alpha)
-        colours = taken.colours()
         try:
             for index in self._frames(source):
-                frame, masks = source[index], taken.shown_at(index)
-                union = np.logical_or.reduce([np.zeros(taken.video_hw, dtype=bool), *masks.values()])
-                drawn = cut_out(frame, union, BLEED_PX) if alpha else overlay(frame, masks, colours=colours)
-                writer.add(index, drawn)
+                writer.add(index, taken.cut_out(index, source[index]) if alpha else taken.drawn(index, source[index]))
         finally:
             writer.close()
         return writer.path

@@ -31,6 +31,8 @@ class Limits:
     """Time without a sign of progress after which it is given up."""
     memory_bytes: int = 4 << 30
     """Address space of the process that decodes what was uploaded."""
+    picture_bytes: int = 16 << 20
+    """Of one picture that lies between background and objects."""
     sessions: int = 40
     """Editing sessions at once."""
     sockets: int = 4

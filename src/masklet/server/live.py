@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -111,7 +112,7 @@ class Live:
             del handled[next(iter(handled))]
         handled[client] = request.id
         try:
-            self._workspaces.command(self._workspace, request.command, lambda error: self._answer(request.id, error))
+            self._workspaces.command(self._workspace, request.command, partial(self._answer, request.id))
         except Refusal as refusal:
             self._answer(request.id, str(refusal))
 
@@ -124,8 +125,8 @@ class Live:
         where = ".".join(str(part) for part in first["loc"][-2:])
         self._answer(number if type(number) is int else None, f"{where}: {first['msg']}")
 
-    def _answer(self, number: int | None, error: str) -> None:
-        self._answers.append(json.dumps({"re": number, "error": error}))
+    def _answer(self, number: int | None, error: str, mask: str = "") -> None:
+        self._answers.append(json.dumps({"re": number, "error": error} | ({"mask": mask} if mask else {})))
         self._news.set()
 
 

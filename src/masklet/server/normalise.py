@@ -1,4 +1,4 @@
-"""What was uploaded, as the page needs it: H.264 at a constant rate with frequent key frames, and thumbnails.
+"""What was uploaded, as the page needs it: H.264 at a constant rate with frequent key frames, sound, and thumbnails.
 
     python -m masklet.server.normalise LIMITS FOLDER FILE...
 
@@ -9,9 +9,11 @@ while it works, then the ``VideoInfo`` or ``{"error"}``. Every frame that can be
 
 from __future__ import annotations
 
+import heapq
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
+from masklet.video.encode import SoundTrack
 from masklet.video.pictures import ImageFiles
 from masklet.video.read import open_frames
 from masklet.video.source import FrameSource, VideoError
@@ -43,6 +47,7 @@ _PICTURES = {
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
 }
+_MP4 = {"movflags": "faststart", "use_editlist": "0"}
 _H264 = {"crf": "20", "preset": "veryfast", "bf": "0", "sc_threshold": "0", "x264-params": "open-gop=0"}
 
 
@@ -104,7 +109,7 @@ def normalise(source: FrameSource, folder: Path, side: int, tell: Any) -> dict[s
     count = len(source)
     shown = np.unique(np.linspace(0, count - 1, min(THUMBNAILS, count)).round().astype(int)).tolist()
     thumbnails = []
-    with av.open(str(folder / "video.mp4"), "w", options={"movflags": "faststart", "use_editlist": "0"}) as output:
+    with av.open(str(folder / "video.mp4"), "w", options=_MP4) as output:
         stream = output.add_stream("libx264", rate=rate, options=_H264)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.gop_size = KEY_FRAME_EVERY
@@ -119,7 +124,64 @@ def normalise(source: FrameSource, folder: Path, side: int, tell: Any) -> dict[s
                 tell({"done": index, "total": count})
         output.mux(stream.encode(None))
     Image.fromarray(np.concatenate(thumbnails, axis=1)).save(folder / "thumbnails.jpg", quality=80)
-    return {"width": width, "height": height, "frames": count, "fps": float(rate), "thumbnails": len(thumbnails)}
+    has_sound = source.path is not None and source.path.is_file() and add_sound(folder, source.path, source.time_of(0))
+    return {
+        "width": width,
+        "height": height,
+        "frames": count,
+        "fps": float(rate),
+        "sound": has_sound,
+        "thumbnails": len(thumbnails),
+    }
+
+
+def add_sound(folder: Path, original: Path, begin: float) -> bool:
+    """Puts the sound of a file, from ``begin`` seconds on, into ``video.mp4``. False: there is none that can be read.
+
+    The pictures keep their times, which begin at 0: what a sound encoder puts before that is left out.
+    """
+    video, sound, both = (folder / name for name in ("video.mp4", "sound.mp4", "both.mp4"))
+    try:
+        if not _extract_sound(original, sound, begin):
+            return False
+        _interleave(video, sound, both)
+        both.replace(video)
+    except (FFmpegError, ValueError, OSError):
+        return False
+    finally:
+        for path in (sound, both):
+            path.unlink(missing_ok=True)
+    return True
+
+
+def _extract_sound(original: Path, path: Path, begin: float) -> bool:
+    with av.open(str(path), "w") as output:
+        track = SoundTrack.of(original, output, begin, copyable=("aac", "mp3"))
+        if track is None:
+            return False
+        track.copy_until(math.inf)
+        track.close()
+    return True
+
+
+def _interleave(video: Path, sound: Path, both: Path) -> None:
+    """The pictures of one file with the sound of the other, which ends with them."""
+    with av.open(str(video)) as pictures, av.open(str(sound)) as sounds, av.open(str(both), "w", options=_MP4) as out:
+        streams = [pictures.streams.video[0], sounds.streams.audio[0]]
+        targets = {one.type: out.add_stream_from_template(one) for one in streams}
+        end = float(pictures.duration or 0) / av.time_base
+        for packet in heapq.merge(*(_timed(one.container.demux(one)) for one in streams), key=_begins_at):
+            if _begins_at(packet) < end:
+                packet.stream = targets[packet.stream.type]
+                out.mux(packet)
+
+
+def _timed(packets: Iterable[Packet]) -> Iterator[Packet]:
+    return (packet for packet in packets if packet.size and packet.pts is not None and packet.pts >= 0)
+
+
+def _begins_at(packet: Packet) -> float:
+    return float((packet.pts or 0) * packet.time_base)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
@@ -110,6 +111,28 @@ async def thumbnails(workspace: Here) -> FileResponse:
     """The strip of thumbnails."""
     workspace.ready()
     return FileResponse(workspace.thumbnails_path, media_type="image/jpeg")
+
+
+@api.post("/sessions/{session}/pictures", status_code=201)
+async def add_picture(workspace: Here, request: Request, state: Server) -> dict[str, str]:
+    """Bring a picture that lies between background and objects."""
+    workspace.ready()
+    if request.headers.get("content-type") != "image/png":
+        raise Refusal(415, "expected the content type image/png")
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > state.limits.picture_bytes:
+            raise Refusal(413, f"the picture has more than {state.limits.picture_bytes} bytes")
+    assert workspace.video is not None
+    video_hw = (workspace.video.height, workspace.video.width)
+    return {"id": await asyncio.to_thread(workspace.pictures.add, bytes(data), video_hw)}
+
+
+@api.get("/sessions/{session}/pictures/{picture}")
+async def picture(workspace: Here, picture: str) -> FileResponse:
+    """Such a picture."""
+    return FileResponse(workspace.pictures.path(picture), media_type="image/png")
 
 
 @api.post("/sessions/{session}/exports", status_code=202)

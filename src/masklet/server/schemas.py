@@ -12,7 +12,9 @@ Pixel = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
 Name = Annotated[str, Field(max_length=200)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
-ExportFormat = Literal["overlay", "cutout-webm", "png", "png-objects", "coco", "sav", "rle"]
+Background = Literal["original", "erase", "blur", "pixelate", "desaturate", "gradient", "spotlight", "cut-out"]
+Effect = Literal["overlay", "outline", "original", "erase", "blur", "pixelate", "desaturate", "gradient"]
+ExportFormat = Literal["video", "cutout-webm", "png", "png-objects", "coco", "sav", "rle"]
 
 
 class Strict(BaseModel):
@@ -49,6 +51,7 @@ class VideoInfo(Strict):
     height: int
     frames: int
     fps: float
+    sound: bool = False
     thumbnails: int
     """Pictures in the strip of thumbnails, evenly spread over the video."""
 
@@ -137,6 +140,70 @@ class Track(Strict):
     backward_to: Frame | None = None
 
 
+class Retrack(Strict):
+    """Follow one object again around a frame that was corrected, as far as that correction counts."""
+
+    op: Literal["retrack"]
+    obj: Number
+    frame: Frame
+
+
+class Attend(Strict):
+    """The user stays on a frame: make clicks on it quick."""
+
+    op: Literal["attend"]
+    frame: Frame
+
+
+class Preview(Strict):
+    """What a click would give. It is answered with a mask, and nothing changes."""
+
+    op: Literal["preview"]
+    obj: Number
+    frame: Frame
+    x: Pixel
+    y: Pixel
+    positive: bool = True
+
+
+class Find(Strict):
+    """Propose everything that is on a frame."""
+
+    op: Literal["find"]
+    frame: Frame
+
+
+class Picked(Strict):
+    """A proposal that becomes an object."""
+
+    proposal: Annotated[int, Field(ge=0, le=10_000)]
+    obj: Number
+    name: Name
+    colour: Colour
+
+
+class Pick(Strict):
+    """Make objects of proposals."""
+
+    op: Literal["pick"]
+    picks: Annotated[list[Picked], Field(min_length=1, max_length=1000)]
+
+
+class Dismiss(Strict):
+    """Forget the proposals, or stop looking for them."""
+
+    op: Literal["dismiss"]
+
+
+class SetLook(Strict):
+    """How background and objects look, and the picture between them: its identifier, or None."""
+
+    op: Literal["look"]
+    background: Background = "original"
+    effect: Effect = "overlay"
+    behind: Identifier | None = None
+
+
 class Stop(Strict):
     """Stop tracking after the frame that is being worked on."""
 
@@ -165,6 +232,13 @@ AnyCommand = (
     | RemoveObject
     | ChangeObject
     | Track
+    | Retrack
+    | Attend
+    | Preview
+    | Find
+    | Pick
+    | Dismiss
+    | SetLook
     | Stop
     | Undo
     | Redo

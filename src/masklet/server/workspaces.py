@@ -7,7 +7,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -15,17 +15,40 @@ from pathlib import Path
 from typing import Any
 
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.server import kept
+from masklet.server.document import Document
 from masklet.server.editor import Editor
 from masklet.server.errors import Refusal
 from masklet.server.exports import Export, Taken
 from masklet.server.limits import Limits
+from masklet.server.pictures import Pictures
 from masklet.server.preparing import PreparationError, prepare
-from masklet.server.schemas import AnyCommand, ExportFormat, SessionWanted, Stop, VideoInfo
+from masklet.server.schemas import (
+    AnyCommand,
+    Attend,
+    ExportFormat,
+    Find,
+    Preview,
+    SessionWanted,
+    Stop,
+    VideoInfo,
+)
 from masklet.server.turns import Turns
 from masklet.server.uploads import Uploads
 from masklet.video.file import VideoFile
 
 SAMPLE_NAME = "Sample"
+REST_SECONDS = 120.0
+"""After so long without a command a session gives its memory back, and takes it again with the next one."""
+
+DECODER_BYTES = 32 << 20
+IDENTIFIER_LENGTH = 22
+JOURNAL = "journal.jsonl"
+FILES = (*kept.FILES, JOURNAL)
+"""What stays in a session's folder once it is ready."""
+
+Answer = Callable[[str, str], object]
+"""Gets a sentence on what was wrong, or "", and a mask where one was asked for."""
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +65,7 @@ class Workspace:
     video: VideoInfo | None = None
     editor: Editor | None = None
     last_used: float = field(default_factory=time.monotonic)
+    last_command: float = field(default_factory=time.monotonic)
     sockets: int = 0
     handled: dict[str, int] = field(default_factory=dict)
     """Client -> its last request, so that one that is sent again after a lost connection is carried out once."""
@@ -59,6 +83,11 @@ class Workspace:
         """The strip of thumbnails."""
         return self.folder / "thumbnails.jpg"
 
+    @property
+    def pictures(self) -> Pictures:
+        """What may lie between background and objects."""
+        return Pictures(self.folder / "pictures")
+
     def described(self) -> dict[str, Any]:
         """What clients are told."""
         state = "failed" if self.error else "ready" if self.editor else "preparing"
@@ -72,6 +101,11 @@ class Workspace:
             raise Refusal(409, self.error or "the video is still being made ready; wait for it")
         return self.editor
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether it holds memory for the network's work."""
+        return self.editor is not None and self.editor.is_awake
+
     def touch(self) -> None:
         """Somebody is there."""
         self.last_used = time.monotonic()
@@ -84,10 +118,16 @@ class Workspace:
 
 
 class Workspaces:
-    """All editing sessions. Belongs to the thread of the event loop; the network's work goes through ``turns``."""
+    """All editing sessions. Belongs to the thread of the event loop; the network's work goes through ``turns``.
 
-    def __init__(self, network: SegmentationNetwork, folder: Path, limits: Limits, uploads: Uploads) -> None:
+    With ``keeps``, sessions stay in the folder when the server ends, and those that are there are opened again.
+    """
+
+    def __init__(
+        self, network: SegmentationNetwork, folder: Path, limits: Limits, uploads: Uploads, *, keeps: bool = False
+    ) -> None:
         self.turns = Turns()
+        self._keeps = keeps
         self._loop = asyncio.get_running_loop()
         self._network = network
         self._folder = folder
@@ -96,6 +136,8 @@ class Workspaces:
         self._all: dict[str, Workspace] = {}
         self._preparing = asyncio.Semaphore(2)
         self._exporting = asyncio.Semaphore(2)
+        for earlier in sorted(folder.glob("?" * IDENTIFIER_LENGTH)) if keeps else ():
+            self._reopen(earlier)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -117,6 +159,7 @@ class Workspaces:
         identifier = secrets.token_urlsafe(16)
         folder = self._folder / identifier
         folder.mkdir(parents=True)
+        assert len(identifier) == IDENTIFIER_LENGTH
         workspace = Workspace(identifier, self._name_of(wanted), folder)
         try:
             paths = self._sources(wanted, folder)
@@ -129,38 +172,51 @@ class Workspaces:
 
     async def close(self, workspace: Workspace) -> None:
         """Ends a session and removes its files."""
-        self._all.pop(workspace.id, None)
-        for export in workspace.exports.values():
-            export.cancelled.set()
-        for task in list(workspace.tasks):
-            task.cancel()
-        await asyncio.gather(*workspace.tasks, return_exceptions=True)
-        self.turns.forget(workspace)
-        if workspace.editor is not None:
-            editor, workspace.editor = workspace.editor, None
-            editor.stop()
-            await self._in_turn(workspace, editor.close)
-        self._notify(workspace)
+        await self._leave(workspace)
         shutil.rmtree(workspace.folder, ignore_errors=True)
 
     async def close_all(self) -> None:
-        """Ends everything."""
+        """Ends everything. Sessions that are to be kept leave their files, but for those that were never ready."""
         for workspace in list(self._all.values()):
-            await self.close(workspace)
+            if self._keeps and workspace.editor is not None:
+                await self._leave(workspace)
+            else:
+                await self.close(workspace)
         await asyncio.to_thread(self.turns.close)
 
     async def expire(self) -> None:
-        """Ends sessions that nobody has looked at for long."""
+        """Ends sessions that nobody has looked at for long; lets those rest in which nothing is done."""
         idle_seconds = self._limits.idle_minutes * 60
         self._uploads.expire(idle_seconds)
         now = time.monotonic()
         for workspace in list(self._all.values()):
             if not workspace.sockets and now - workspace.last_used > idle_seconds:
                 await self.close(workspace)
+            elif workspace.editor is not None and workspace.editor.is_tracking:
+                workspace.last_command = now
+            elif workspace.is_awake and now - workspace.last_command > REST_SECONDS:
+                self.turns.submit(workspace, workspace.ready().rest)
+
+    async def _leave(self, workspace: Workspace) -> None:
+        self._all.pop(workspace.id, None)
+        for export in workspace.exports.values():
+            export.cancelled.set()
+        for task in list(workspace.tasks):
+            task.cancel()
+        await asyncio.gather(*workspace.tasks, return_exceptions=True)
+        for owner in (workspace, *_side_owners(workspace)):
+            self.turns.forget(owner)
+        if workspace.editor is not None:
+            editor, workspace.editor = workspace.editor, None
+            editor.stop()
+            await self._in_turn(workspace, editor.close)
+        for export in workspace.exports.values():
+            export.remove()
+        self._notify(workspace)
 
     def export(self, workspace: Workspace, format: ExportFormat) -> Export:  # noqa: A002
         """Begins to write the masks as they are now. Raises Refusal while another export runs."""
-        taken = Taken.of(workspace.ready(), workspace.described()["video"])
+        taken = Taken.of(workspace.ready().document, workspace.described()["video"], workspace.pictures)
         if any(export.is_running for export in workspace.exports.values()):
             raise Refusal(429, "another export of this session is running; wait for it")
         for old in workspace.exports.values():
@@ -170,27 +226,29 @@ class Workspaces:
         workspace.start(self._write(export, taken, workspace.video_path))
         return export
 
-    def command(self, workspace: Workspace, command: AnyCommand, answer: Callable[[str], None]) -> None:
-        """Has a command carried out in turn. ``answer`` gets a sentence on what was wrong, or "", in the event loop."""
+    def command(self, workspace: Workspace, command: AnyCommand, answer: Answer) -> None:
+        """Has a command carried out in turn. ``answer`` is called in the event loop."""
         editor = workspace.ready()
+        workspace.last_command = time.monotonic()
         if isinstance(command, Stop):
             editor.stop()
         if self.turns.waiting(workspace) >= self._limits.waiting_commands:
-            answer("too much is waiting to be done; slow down")
+            answer("too much is waiting to be done; slow down", "")
             return
         tell = partial(self._loop.call_soon_threadsafe, answer)
+        attends, finds = _side_owners(workspace)
+        if isinstance(command, Attend):
+            answer("", "")
+            self.turns.follow(attends, _once(lambda: editor.attend(command.frame), lambda *_: None))
+        elif isinstance(command, Preview):
+            self.turns.submit(workspace, _once(lambda: editor.preview(command), tell))
+        else:
+            owner = finds if isinstance(command, Find) else workspace
+            self.turns.submit(workspace, _once(lambda: self._begin(owner, editor.do(command)), tell))
 
-        def job() -> None:
-            try:
-                steps = editor.do(command)
-            except (ValueError, IndexError) as error:
-                tell(str(error))
-                return
-            if steps is not None:
-                self.turns.follow(workspace, partial(_step, steps))
-            tell("")
-
-        self.turns.submit(workspace, job)
+    def _begin(self, owner: Hashable, steps: Iterator[None] | None) -> None:
+        if steps is not None:
+            self.turns.follow(owner, partial(_step, steps))
 
     async def _write(self, export: Export, taken: Taken, video_path: Path) -> None:
         async with self._exporting:
@@ -204,21 +262,46 @@ class Workspaces:
             async with self._preparing:
                 found = await prepare(paths, workspace.folder, self._limits, tell)
             workspace.video = VideoInfo(name=workspace.name, **found)
-            workspace.editor = await self._in_turn(workspace, partial(self._editor, workspace))
+            kept.save(workspace.folder, workspace.video)
+            workspace.editor = self._editor(workspace)
         except PreparationError as error:
             workspace.error = str(error)
         except Exception:
             log.exception("a session could not be made ready")
             workspace.error = "the video could not be made ready, which is a fault of this server"
         finally:
-            for path in set(workspace.folder.glob("*")) - {workspace.video_path, workspace.thumbnails_path}:
-                path.unlink(missing_ok=True)
+            for path in workspace.folder.glob("*"):
+                if path.name not in FILES:
+                    path.unlink(missing_ok=True)
+
+    def _reopen(self, folder: Path) -> None:
+        """Opens a session of an earlier server again; removes what is none."""
+        workspace = Workspace(folder.name, "", folder)
+        try:
+            workspace.video = kept.load(folder)
+            workspace.name = workspace.video.name
+            workspace.editor = self._editor(workspace)
+        except ValueError:
+            log.exception("a session of an earlier server cannot be opened")
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        for unfinished in folder.glob("export-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        self._all[workspace.id] = workspace
 
     def _editor(self, workspace: Workspace) -> Editor:
         def notify() -> None:
             self._loop.call_soon_threadsafe(self._notify, workspace)
 
-        return Editor(self._network, VideoFile(workspace.video_path), notify, self._limits.objects)
+        path, pictures = workspace.video_path, workspace.pictures
+        return Editor(
+            self._network,
+            lambda: VideoFile(path, cache_bytes=DECODER_BYTES),
+            notify,
+            self._limits.objects,
+            Document.replayed(workspace.folder / JOURNAL) if self._keeps else Document(),
+            pictures.__contains__,
+        )
 
     async def _in_turn(self, workspace: Workspace, work: Callable[[], Any]) -> Any:
         """The result of work that belongs to the network's thread."""
@@ -255,6 +338,29 @@ class Workspaces:
     def _notify(self, workspace: Workspace) -> None:
         for watcher in list(workspace.watchers):
             watcher()
+
+
+def _side_owners(workspace: Workspace) -> tuple[Hashable, Hashable]:
+    """Under whose names frames are encoded ahead and objects are looked for, beside what the session tracks."""
+    return (workspace, "attend"), (workspace, "find")
+
+
+def _once(work: Callable[[], str | None], answer: Answer) -> Callable[[], bool]:
+    """Work of one turn whose errors are for the user."""
+
+    def turn() -> bool:
+        try:
+            found = work()
+        except (ValueError, IndexError) as error:
+            answer(str(error), "")
+        except Exception:
+            log.exception("a command failed")
+            answer("this could not be done, which is a fault of the server", "")
+        else:
+            answer("", found or "")
+        return False
+
+    return turn
 
 
 def _step(steps: Iterator[None]) -> bool:

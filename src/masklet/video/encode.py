@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -119,19 +119,28 @@ class VideoWriter:
 
 
 class SoundTrack:
-    """Copies the sound of a file into a container, packet by packet; recodes to AAC what MP4 cannot hold."""
+    """Copies the sound of a file into a container, packet by packet; recodes to AAC what is not ``copyable``."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream, output: OutputContainer, begin: float) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: AudioStream,
+        output: OutputContainer,
+        begin: float,
+        copyable: Collection[str] = _COPYABLE_TO_MP4,
+    ) -> None:
         self._container = container
         self._output = output
         self._begin = begin
-        self._recodes = stream.codec_context.codec.canonical_name not in _COPYABLE_TO_MP4
+        self._recodes = stream.codec_context.codec.canonical_name not in copyable
         self._target = _sound_stream(output, stream, self._recodes)
         self._packets = self._from_begin(container, stream)
         self._next = next(self._packets, None)
 
     @classmethod
-    def of(cls, path: Path, output: OutputContainer, begin: float) -> SoundTrack | None:
+    def of(
+        cls, path: Path, output: OutputContainer, begin: float, copyable: Collection[str] = _COPYABLE_TO_MP4
+    ) -> SoundTrack | None:
         """None if the file has no sound that can be read."""
         try:
             container = av.open(str(path.resolve()), metadata_errors="replace")
@@ -141,7 +150,7 @@ class SoundTrack:
         if not streams:
             container.close()
             return None
-        return cls(container, streams[0], output, begin)
+        return cls(container, streams[0], output, begin, copyable)
 
     def copy_until(self, seconds: float) -> None:
         """Writes what begins before a time on the source's clock."""

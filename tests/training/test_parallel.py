@@ -52,7 +52,8 @@ def test_a_trunk_that_is_shared_out_learns_as_a_whole_one(tmp_path: Path):
     spawn(as_peer, (str(tmp_path), True), nprocs=2)
     alone = with_hiera(two_steps(clips=2))
     Run(alone, tmp_path / "alone").train()
-    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
+    # Roundings of the first step's sums are amplified by the optimiser before the second loss.
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-3)
     whole, other, start = (weights_of(Run(alone, tmp_path / name)) for name in ("run", "alone", "new"))
     assert torch.linalg.norm(whole - other) < 0.1 * torch.linalg.norm(other - start)
 

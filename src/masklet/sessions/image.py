@@ -206,8 +206,8 @@ def _objects(
     points: Points | Sequence[Points] | None, box: Box | Sequence[Box] | None
 ) -> tuple[list[tuple[Points | None, Box | None]], bool]:
     """(points, box) of every object, and whether they were given as lists."""
-    many_points = None if points is None or isinstance(points, Points) else list(points)
-    many_boxes = None if box is None or isinstance(box, Box) else list(box)
+    many_points = None if points is None or isinstance(points, (Points, Box)) else list(points)
+    many_boxes = None if box is None or isinstance(box, (Points, Box)) else list(box)
     count = len(many_points if many_points is not None else many_boxes if many_boxes is not None else [None])
     all_points = [points] * count if many_points is None else many_points
     all_boxes = [box] * count if many_boxes is None else many_boxes
@@ -224,7 +224,8 @@ def _checked(
 ) -> list[UnitPoints]:
     for points, box in objects:
         if not isinstance(points, (Points, type(None))) or not isinstance(box, (Box, type(None))):
-            raise ValueError(f"expected Points and Box, got {type(points).__name__} and {type(box).__name__}")
+            got = f"points={type(points).__name__} and box={type(box).__name__}"
+            raise ValueError(f"expected points=Points(...), box=Box(...) or both, got {got}")
         if not has_mask:
             require_positive(points, box)
     unit_points = [as_points(points, box, image_hw) for points, box in objects]

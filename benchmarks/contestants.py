@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from masklet.checkpoints import from_published
-from masklet.model.arithmetic import Precision
 from masklet.model.config import MODELS, NetworkConfig
+from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Points
 from masklet.sessions.everything import MaskGenerator

@@ -114,6 +114,12 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Of squares of 4 x 4 pixels on average, since H.264 stores colours of thin lines coarsely."""
+    small, too = (np.asarray(image.reduce(4), dtype=float) for image in (one, other))
+    return np.abs(small - too).mean()
+
+
 def number_of(page: Page, path: Path) -> int:
     return number_in(np.asarray(picture(page, path)))
 
@@ -233,8 +239,8 @@ def test_the_exported_video_is_what_the_page_shows(
     path = exported(page, "Video as it is shown", tmp_path / "shown.mp4")
     with VideoFile(path) as video:
         assert len(video) == FRAMES
-        written = video[5].astype(int)
-    wait_for(lambda: np.abs(np.asarray(picture(page, tmp_path / "shown.png")) - written).mean() < 3)
+        written = Image.fromarray(video[5])
+    wait_for(lambda: difference(picture(page, tmp_path / "shown.png"), written) < 3)
 
 
 def test_two_users_work_at_once_and_the_camera_is_a_video_like_any_other(page: Page, address: str, tmp_path: Path):
@@ -245,7 +251,7 @@ def test_two_users_work_at_once_and_the_camera_is_a_video_like_any_other(page: P
         other.goto(address)
         other.get_by_role("button", name="Use the camera").click()
         other.get_by_role("button", name="Record").click()
-        other.wait_for_timeout(2500)
+        other.wait_for_timeout(1000)
         page.get_by_role("button", name="Track forward").click()
         other.get_by_role("button", name="Stop and open").click()
         other.locator(".picture.ready").wait_for()

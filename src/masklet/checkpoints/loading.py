@@ -17,13 +17,16 @@ from masklet.checkpoints.names import PUBLISHED, from_published
 from masklet.checkpoints.registry import weights_path
 from masklet.checkpoints.variants import adapt
 from masklet.model.config import NetworkConfig
+from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
 
 LISTED = 8
 """Names of tensors in an error message, per kind of trouble."""
 
 
-def load_network(name_or_path: str | Path = "pico", *, device: torch.device | str = "cpu") -> SegmentationNetwork:
+def load_network(
+    name_or_path: str | Path = "pico", *, device: torch.device | str = "cpu", precision: Precision = "auto"
+) -> SegmentationNetwork:
     """A network with its weights, float32, in evaluation mode.
 
     Args:
@@ -31,6 +34,8 @@ def load_network(name_or_path: str | Path = "pico", *, device: torch.device | st
             ``.pt``, the same tensors as ``.safetensors``, safetensors of transformers' ``Sam2VideoModel`` or
             ``Sam2Model`` (or their folder with config.json), or what ``save_network`` wrote.
         device: where the network shall be.
+        precision: "auto" computes large products in bfloat16 where the device is faster with it, "exact" in float32;
+            see ``SegmentationNetwork.set_precision``.
 
     Returns:
         The network. Its ``has_memory`` is False for weights without the memory (``Sam2Model``): they do for images,
@@ -40,9 +45,10 @@ def load_network(name_or_path: str | Path = "pico", *, device: torch.device | st
         CheckpointError: the file is damaged, unsafe, or its tensors do not fit.
         FileNotFoundError: neither a known name nor a file.
         DownloadError: the weights could not be downloaded.
+        ValueError: an unknown precision.
     """
     network = read_network(weights_path(name_or_path))
-    return network.to(device).eval()
+    return network.to(device).set_precision(precision).eval()
 
 
 def read_network(path: Path) -> SegmentationNetwork:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from masklet.cli.options import takes_precision
 from masklet.evaluation.datasets import DATASETS
 from masklet.evaluation.plan import (
     BASELINES,
@@ -29,6 +30,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 COUNT = click.IntRange(min=1)
+PLANNED = ("dataset", "split", "weights", "runner", "device", "precision", "corrections")
 
 
 @click.group("evaluate", short_help="Measure networks on annotated pictures and videos.")
@@ -48,12 +50,13 @@ def takes_plan(command: C) -> C:
     @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="See `masklet models`.")
     @click.option("--runner", default="masklet", show_default=True, type=click.Choice(RUNNERS), help="What segments.")
     @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 ...  [default: cuda if there is one, else cpu]")
+    @takes_precision
     @click.option("--corrections", default="condition", show_default=True, type=click.Choice(CORRECTIONS))
     @click.option("-o", "--out", required=True, type=FOLDER, metavar="FOLDER", help="For results, new or to go on.")
     @click.option("--workers", default=1, show_default=True, type=COUNT, help="Processes.")
     @wraps(command)
     def with_plan(*, out: Path, workers: int, root: Path, **rest: Any) -> Any:
-        about = {name: rest.pop(name) for name in ("dataset", "split", "weights", "runner", "device", "corrections")}
+        about = {name: rest.pop(name) for name in PLANNED}
         return command(
             plan_of=lambda protocol: Plan(root=str(root), protocol=protocol, **about), out=out, workers=workers, **rest
         )

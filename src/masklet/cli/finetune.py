@@ -75,7 +75,7 @@ def finetune(
     """
     from masklet.data.datasets import open_dataset
     from masklet.evaluation.held_out import HeldOut
-    from masklet.evaluation.runners import chosen_device
+    from masklet.model.device import chosen_device
     from masklet.training.finetune import FineTuning, recipe_for, shows_videos, split
     from masklet.training.validation import Validation
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from masklet.data.formats import AT_THE_END
+from masklet.model.precision import PRECISIONS
 from masklet.video import FORMATS
 
 if TYPE_CHECKING:
     from masklet.cli.shown import Shown
+    from masklet.model.precision import Precision
     from masklet.model.sam2 import SegmentationNetwork
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -78,30 +80,31 @@ def takes_outputs(command: C) -> C:
     return name(kind(command))
 
 
+takes_precision = click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(PRECISIONS),
+    help="auto: what the device is fastest with; exact: float32.",
+)
+
+
 def takes_network(command: C) -> C:
     """Passes ``load``, which loads the network when it is called."""
 
     @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="See `masklet models`.")
     @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 ...  [default: cuda if there is one, else cpu]")
+    @takes_precision
     @wraps(command)
-    def with_load(*, weights: str, device: str | None, **rest: Any) -> Any:
-        return command(load=lambda: load_network_on(weights, device), **rest)
+    def with_load(*, weights: str, device: str | None, precision: Precision, **rest: Any) -> Any:
+        return command(load=lambda: load_network_on(weights, device, precision), **rest)
 
     return with_load  # type: ignore[return-value]
 
 
-def load_network_on(weights: str, device: str | None) -> SegmentationNetwork:
+def load_network_on(weights: str, device: str | None, precision: Precision) -> SegmentationNetwork:
     """Raises ValueError for a device that is not there, and what loading raises."""
-    import torch
-
     from masklet.checkpoints import load_network
+    from masklet.model.device import chosen_device
 
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(1, device=name).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"cannot compute on device {name!r}: {reason}; leave out --device for the usual one"
-        ) from error
-    return load_network(weights, device=name)
+    return load_network(weights, device=chosen_device(device), precision=precision)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from masklet.model.precision import Precision
+
 PromptKind = Literal["mask", "box", "1-click", "3-click", "5-click"]
 RunnerName = Literal["masklet", "sam2", "nearest", "flow"]
 Mode = Literal["offline", "online"]
@@ -86,6 +88,8 @@ class Plan:
     weights: str = "pico"
     corrections: Corrections = "condition"
     """What becomes of clicks on tracked frames, see ``VideoSettings.corrections``."""
+    precision: Precision = "auto"
+    """How our network computes, see ``SegmentationNetwork.set_precision``."""
     device: str | None = None
     """None: the graphics card if there is one."""
 

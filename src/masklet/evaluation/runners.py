@@ -55,6 +55,7 @@ def make_runner(plan: Plan) -> Runner:
     Raises ValueError for weights or a device that cannot be had, or when the package `sam2` is not installed.
     """
     from masklet.evaluation.baselines import MOVERS, CarriedRunner
+    from masklet.model.device import chosen_device
 
     device = chosen_device(plan.device)
     if plan.runner == "sam2":
@@ -64,18 +65,6 @@ def make_runner(plan: Plan) -> Runner:
     from masklet.checkpoints import load_network
     from masklet.evaluation.sessions import SessionRunner
 
-    ours = SessionRunner(load_network(plan.weights, device=device), corrections=plan.corrections)
+    network = load_network(plan.weights, device=device, precision=plan.precision)
+    ours = SessionRunner(network, corrections=plan.corrections)
     return CarriedRunner(ours.picture, MOVERS[plan.runner]) if plan.runner in MOVERS else ours
-
-
-def chosen_device(name: str | None) -> str:
-    """The named device, else the graphics card, else the processor. Raises ValueError for one that is not there."""
-    import torch
-
-    device = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"cannot compute on device {device!r}: {reason}; leave it out for the usual one") from error
-    return device

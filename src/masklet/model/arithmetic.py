@@ -8,14 +8,13 @@ fast as the fused one where products of bfloat16 numbers have instructions of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Precision = Literal["auto", "exact", "plain"]
-"""Names of the ways: what suits the device; float32; float32 by torch's own operators, the slowest, to compare with."""
+from masklet.model.precision import PRECISIONS, Precision
+
 SCORES_BYTES = 8 << 20
 """Attention's scores that are held at once: they shall stay in the processor's cache."""
 FEW_ROWS = 64
@@ -78,8 +77,8 @@ class Computes:
 
 def choose_arithmetic(precision: Precision, device: torch.device) -> Arithmetic:
     """What a name means on a device. Raises ValueError for unknown names."""
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "plain" or device.type not in ("cpu", "cuda"):
         return PLAIN
     is_cpu = device.type == "cpu"

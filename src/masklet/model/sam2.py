@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masklet.model.arithmetic import Computes, Precision, choose_arithmetic
+from masklet.model.arithmetic import Computes, choose_arithmetic
 from masklet.model.config import HieraConfig, NetworkConfig
 from masklet.model.hiera import Hiera
 from masklet.model.layers import AbsentMark, Mlp, NoMark
@@ -24,6 +24,7 @@ from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
 from masklet.model.mobile import Mobile
 from masklet.model.neck import Neck
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection
+from masklet.model.precision import Precision
 from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
 
 LARGE_PARTS = ("trunk", "memory_attention", "memory_encoder", "mask_decoder.transformer")

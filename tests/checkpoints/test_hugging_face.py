@@ -117,7 +117,7 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
 @torch.no_grad()
 def test_an_image_model_gives_the_same_features_and_masks(image_model: tuple[Sam2Model, Path]):
     model, folder = image_model
-    network = load_network(folder)
+    network = load_network(folder, precision="exact")
     features = network.encode_image(frames(1))
     stride4, stride8, stride16 = model.get_image_embeddings(frames(1))
     conditioned = network.without_memory(features)
@@ -135,7 +135,7 @@ def test_an_image_model_gives_the_same_features_and_masks(image_model: tuple[Sam
 @torch.no_grad()
 def test_boxes_and_mask_prompts_agree(image_model: tuple[Sam2Model, Path]):
     model, folder = image_model
-    network = load_network(folder)
+    network = load_network(folder, precision="exact")
     features = network.encode_image(frames(1))
     mask_logits = torch.randn(1, 1, SIDE // 4, SIDE // 4, generator=torch.Generator().manual_seed(2))
     box = torch.tensor([[[20.0, 30.0, 90.0, 100.0]]])
@@ -181,7 +181,7 @@ def our_tracking(network: SegmentationNetwork, video: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def test_a_video_model_tracks_alike(video_model: tuple[Sam2VideoModel, Path]):
     model, folder = video_model
-    network = load_network(folder)
+    network = load_network(folder, precision="exact")
     theirs, ours = their_tracking(model, frames(7)), our_tracking(network, frames(7))
     for one, other in zip(ours, theirs, strict=True):
         assert other.std() > 0
@@ -192,7 +192,7 @@ def test_a_video_model_tracks_alike(video_model: tuple[Sam2VideoModel, Path]):
 def test_a_video_model_as_sam_2_0_tracks_alike(tmp_path: Path):
     older = {"enable_occlusion_spatial_embedding": False, "enable_temporal_pos_encoding_for_object_pointers": False}
     model = Sam2VideoModel(Sam2VideoConfig(**video_config(**older)))
-    network = load_network(saved(model, tmp_path))
+    network = load_network(saved(model, tmp_path), precision="exact")
     assert (network.config.marks_absence, network.config.dates_pointers) == (False, False)
     for one, other in zip(our_tracking(network, frames(3)), their_tracking(model, frames(3)), strict=True):
         assert (one - other).abs().max() <= 1e-4 * other.std()
@@ -240,7 +240,7 @@ def test_a_model_that_places_points_and_picture_differently_agrees_also_after_sa
     points = {"input_points": torch.tensor([[[CLICK_XY]]]), "input_labels": torch.tensor([[[1]]])}
     theirs: Any = model(pixel_values=frames(1), **points)
     save_network(load_network(tmp_path), tmp_path / "ours.safetensors", description={})
-    network = load_network(tmp_path / "ours.safetensors")
+    network = load_network(tmp_path / "ours.safetensors", precision="exact")
     features = network.encode_image(frames(1))
     ours = network.decode(features, network.without_memory(features), click(), candidates=True)
     assert_close(ours.logits_okhw, theirs.pred_masks[0])

@@ -10,6 +10,7 @@ Time: minutes for 30 sequences of 35 pictures with the built-in weights on two c
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from masklet.evaluation.datasets import DATASETS
 from masklet.evaluation.plan import BASELINES, PROMPTS, Plan, PromptKind, VosProtocol
 from masklet.evaluation.report import Row, as_text, report
 from masklet.evaluation.run import run
+from masklet.model.precision import PRECISIONS, Precision
 
 
 @click.command(help=__doc__)
@@ -25,6 +27,7 @@ from masklet.evaluation.run import run
 @click.option("--dataset", type=click.Choice(list(DATASETS)), default="davis2016", show_default=True)
 @click.option("--split", help="[default: the dataset's usual one]")
 @click.option("--weights", default="pico", show_default=True)
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(PRECISIONS))
 @click.option(
     "--prompt", "prompts", multiple=True, type=click.Choice(PROMPTS), default=("mask", "box", "1-click", "3-click")
 )
@@ -35,15 +38,15 @@ def main(
     dataset: str,
     split: str | None,
     weights: str,
+    precision: Precision,
     prompts: tuple[PromptKind, ...],
     baselines: bool,
     out: Path,
 ) -> None:
-    plans: dict[str, Plan] = {
-        prompt: Plan(dataset, str(root), split, VosProtocol(prompt), "masklet", weights) for prompt in prompts
-    }
+    chosen = Plan(dataset, str(root), split, VosProtocol("mask"), weights=weights, precision=precision)
+    plans: dict[str, Plan] = {prompt: replace(chosen, protocol=VosProtocol(prompt)) for prompt in prompts}
     for name in BASELINES if baselines else ():
-        plans[name] = Plan(dataset, str(root), split, VosProtocol("mask"), name, weights)
+        plans[name] = replace(chosen, runner=name)
     means: dict[str, Row] = {}
     for name, plan in plans.items():
         found = report(plan, run(plan, out / name))

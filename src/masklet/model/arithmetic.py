@@ -17,6 +17,8 @@ from masklet.model.precision import PRECISIONS, Precision
 
 SCORES_BYTES = 8 << 20
 """Attention's scores that are held at once: they shall stay in the processor's cache."""
+WINDOW = 256
+"""Up to so many queries, torch's fused attention is the faster one in float32."""
 FEW_ROWS = 64
 """Up to so many rows, converting a weight takes longer than the faster product spares."""
 
@@ -52,10 +54,10 @@ class Arithmetic:
         query, key, value = (x.to(self.dtype) for x in (query_bhnd, key_bhmd, value_bhmc))
         n, m = query.shape[2], key.shape[2]
         rows = max(SCORES_BYTES // (m * self.dtype.itemsize), 1)
-        if not self.on_processor or (self.dtype == torch.float32 and rows >= n):
+        if not self.on_processor or (self.dtype == torch.float32 and n <= WINDOW):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=_mask(bias_m, query))
         scaled = query * query.shape[-1] ** -0.5
-        if rows >= n:
+        if rows >= n and self.dtype != torch.float32:
             return _small_heads(scaled, key, value, bias_m, heads_at_once=rows // n)
         return _large_heads(scaled, key, value, bias_m, rows)
 
@@ -101,7 +103,8 @@ def gpu_has_bfloat16(device: torch.device) -> bool:
 def float_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear`` in float32 by oneDNN, where torch has it; torch itself would ask the linear algebra library."""
     if torch.backends.mkldnn.is_available() and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        # Of numbers that do not lie side by side oneDNN takes its reference code, which is hundreds of times slower.
+        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight.contiguous(), bias, "none", [], "")
     return F.linear(x, weight, bias)
 
 
@@ -148,7 +151,7 @@ def _large_heads(scaled_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias
     mixed_bhnc = values.new_empty(b, h, n, values.shape[-1])
     for i in range(b):
         for j in range(h):
-            value_cm = values[i, j].T.contiguous()
+            key_md, value_cm = keys[i, j].contiguous(), values[i, j].T.contiguous()
             for some, mixed in zip(queries[i, j].split(rows), mixed_bhnc[i, j].split(rows), strict=True):
-                mixed.copy_(product(_weights(product(some, keys[i, j]), bias_m), value_cm))
+                mixed.copy_(product(_weights(product(some, key_md), bias_m), value_cm))
     return mixed_bhnc

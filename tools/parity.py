@@ -25,7 +25,9 @@ import numpy as np
 import torch
 
 from masklet.checkpoints import from_published
+from masklet.checkpoints.loading import build_network
 from masklet.model.config import MODELS
+from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Box, Mask, Points, Prompt
 from masklet.sessions.image import ImageSession
@@ -75,7 +77,8 @@ TOLERANCES = {
 class Reference:
     """A folder with ``scenes.py``, ``weights.py`` and ``keys``: pictures and weights that need not be stored."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, precision: Precision = "exact"):
+        self._precision: Precision = precision
         self._scenes = _module(folder / "scenes.py")
         self._weights = _module(folder / "weights.py")
         self.network = lru_cache(maxsize=1)(self._network)
@@ -86,9 +89,9 @@ class Reference:
 
     def _network(self, config: str) -> SegmentationNetwork:
         published = {name: torch.from_numpy(array) for name, array in self._weights.state_dict(config).items()}
-        network = SegmentationNetwork(MODELS[config.replace("_hiera_", "-hiera-").replace("base_plus", "base-plus")])
-        network.load_state_dict(from_published(published))
-        return network.eval()
+        model = MODELS[config.replace("_hiera_", "-hiera-").replace("base_plus", "base-plus")]
+        network = build_network(model, from_published(published), source=f"seeded weights of {config}")
+        return network.set_precision(self._precision).eval()
 
 
 def run_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
@@ -239,9 +242,14 @@ def main() -> int:
     parser.add_argument(
         "--reference", type=Path, help="folder of scenes.py, weights.py and keys (default: the case file's, or our own)"
     )
+    parser.add_argument(
+        "--precision", choices=("exact", "plain"), default="exact", help="how masklet computes in float32"
+    )
     arguments = parser.parse_args()
     beside = arguments.cases.parent
-    reference = Reference(arguments.reference or (beside if (beside / "weights.py").exists() else OWN_REFERENCE))
+    reference = Reference(
+        arguments.reference or (beside if (beside / "weights.py").exists() else OWN_REFERENCE), arguments.precision
+    )
     cases = sorted(json.loads(arguments.cases.read_text()), key=lambda case: case["config"])
     passed = [_report(case, reference, arguments.golden) for case in cases]
     print(f"{sum(passed)} of {len(passed)} cases within tolerance")

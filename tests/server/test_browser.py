@@ -1,4 +1,4 @@
-"""The page in a real browser: upload, click, track, correct, undo, reload, effects, export, two users, the camera.
+"""The page in a real browser: upload, click, paint, track, correct, undo, reload, effects, export, users, the camera.
 
 What it looks like is kept.
 
@@ -142,6 +142,38 @@ def bring(page: Page, clip: Path) -> None:
     page.locator(".picture.ready").wait_for()
 
 
+def drop(page: Page, clip: Path) -> None:
+    """As a file manager does."""
+    data = base64.b64encode(clip.read_bytes()).decode()
+    files = page.evaluate_handle(
+        """([data, name]) => {
+            const files = new DataTransfer();
+            files.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name));
+            return files;
+        }""",
+        [data, clip.name],
+    )
+    page.locator(".drop").dispatch_event("drop", {"dataTransfer": files})
+    page.locator(".picture.ready").wait_for()
+
+
+def drag(page: Page, *places: tuple[float, float]) -> None:
+    """With the button held, along places in units of the picture."""
+    box = page.locator(".picture canvas").bounding_box()
+    assert box is not None
+    for number, (x, y) in enumerate(places):
+        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y, steps=4 if number else 1)
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def shown_mask(page: Page, path: Path) -> np.ndarray:
+    """(h, w) bool of the only object on the only frame."""
+    (frame,) = all_masks(page, path)
+    return decode_rle(frame["objects"][0]["segmentation"])
+
+
 def tracked(page: Page) -> None:
     page.get_by_role("button", name="Track forward").click()
     sync_api.expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
@@ -261,3 +293,23 @@ def test_two_users_work_at_once_and_the_camera_is_a_video_like_any_other(page: P
         sync_api.expect(page.get_by_role("button", name="Track forward")).to_be_enabled()
         assert len(all_masks(other, tmp_path / "other.json")) > 3
         assert len(all_masks(page, tmp_path / "own.json")) == FRAMES
+
+
+def test_a_dropped_clip_is_painted_and_erased(page: Page, tmp_path: Path):
+    page.get_by_role("button", name="Close the video and open another one").click()
+    drop(page, make_video(tmp_path / "dropped.mp4", 8, hw=HW))
+    assert page.locator(".title").inner_text() == "dropped.mp4"
+    y, xs = HW[0] // 2, [HW[1] // 4, HW[1] // 2, HW[1] * 3 // 4]
+
+    page.get_by_role("radio", name="Paint the mask").click()
+    drag(page, (0.2, 0.5), (0.8, 0.5))
+    sync_api.expect(page.get_by_role("button", name="Take back what was shown on this frame")).to_be_enabled()
+    painted = shown_mask(page, tmp_path / "painted.json")
+    assert painted[y, xs].tolist() == [True, True, True]
+    assert not painted[: HW[0] // 8].any()
+
+    page.get_by_role("radio", name="Erase from the mask").click()
+    drag(page, (0.5, 0.2), (0.5, 0.8))
+    wait_for(lambda: shown_mask(page, tmp_path / "erased.json")[y, xs].tolist() == [True, False, True])
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: (shown_mask(page, tmp_path / "undone.json") == painted).all())

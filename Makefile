@@ -2,7 +2,8 @@
 # make serve  the web demo: click an object in a video, watch it being followed
 # make web    build the page again after a change in web/ (needs Node.js)
 # make test   everything that is checked: format, lint, types, import contracts, tests
-# Packages are compiled when they are imported, which spares a small machine minutes.
+# Packages are compiled when they are first imported, which spares a small machine minutes; they must be kept then.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

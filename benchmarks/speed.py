@@ -35,6 +35,7 @@ from contestants import Ours, Reference, Theirs, our_config
 from masklet.memory import MemoryBank
 from masklet.metrics import iou
 from masklet.model.arithmetic import EXACT, Computes, float_product
+from masklet.model.device import shapes_only
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
@@ -140,7 +141,7 @@ def turns(systems: Sequence[Any], rounds: int, times: Times, *, warm_up: bool = 
 
 def operations(image_size: int) -> dict[str, float]:
     """GFLOP of masklet's ways, a product and a sum being two: encoding, a click, a frame of one object and of four."""
-    with torch.device("meta"), torch.no_grad():
+    with shapes_only(), torch.no_grad():
         network = SegmentationNetwork(our_config(image_size))
         for module in network.modules():
             if isinstance(module, Computes):

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 from masklet.checkpoints.configs import config_from_json, config_to_json, infer_config, read_json
 from masklet.checkpoints.errors import CheckpointError
 from masklet.model.config import MODELS, HieraConfig, NetworkConfig
+from masklet.model.device import shapes_only
 from masklet.model.sam2 import SegmentationNetwork
 
 TINY = MODELS["sam2.1-hiera-tiny"]
@@ -61,13 +61,13 @@ HIERA = [config for config in MODELS.values() if isinstance(config.encoder, Hier
 
 @pytest.mark.parametrize("config", HIERA, ids=lambda config: config.name)
 def test_a_published_network_is_inferred_from_its_tensors(config: NetworkConfig):
-    with torch.device("meta"):
+    with shapes_only():
         assert infer_config(SegmentationNetwork(config).state_dict()) == config
 
 
 def test_half_of_what_sam_2_1_added_is_inferred_as_such():
     config = replace(TINY, dates_pointers=False)
-    with torch.device("meta"):
+    with shapes_only():
         inferred = infer_config(SegmentationNetwork(config).state_dict())
     assert (inferred.marks_absence, inferred.dates_pointers) == (True, False)
 
@@ -75,7 +75,7 @@ def test_half_of_what_sam_2_1_added_is_inferred_as_such():
 def test_an_unknown_trunk_is_not_guessed():
     config = replace(TINY, encoder=HieraConfig(embed_dim=96, heads=1, blocks=(1, 2, 8, 2), global_blocks=(5,)))
     with (
-        torch.device("meta"),
+        shapes_only(),
         pytest.raises(CheckpointError, match=r"width 96 with \(1, 2, 8, 2\) blocks.*config\.json"),
     ):
         infer_config(SegmentationNetwork(config).state_dict())

@@ -13,6 +13,7 @@ from masklet.checkpoints.errors import CheckpointError
 from masklet.checkpoints.loading import build_network
 from masklet.checkpoints.variants import MEMORY_PARTS
 from masklet.model.config import MODELS
+from masklet.model.device import shapes_only
 from masklet.model.sam2 import SegmentationNetwork
 
 Tensors = dict[str, Tensor]
@@ -21,7 +22,7 @@ Tensors = dict[str, Tensor]
 @pytest.fixture(scope="module")
 def published_tiny() -> Tensors:
     """SAM 2.1 tiny as published, with memory-free constant tensors."""
-    with torch.device("meta"):
+    with shapes_only():
         network = SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
     return {name: torch.full(t.shape, 0.5, dtype=torch.float16) for name, t in to_published(network).items()}
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from masklet.memory import MemoryBank
 from masklet.model.arithmetic import EXACT
 from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
+from masklet.model.device import shapes_only
 from masklet.model.memory_attention import MemoryTokens
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
@@ -121,7 +122,7 @@ def test_impossible_trades_are_refused(network, trades: Trades, message: str):
 
 
 def test_the_fast_preset_fits_every_published_network():
-    with torch.device("meta"):
+    with shapes_only():
         network = SegmentationNetwork(replace(HIERA, image_size=1024, memory=replace(HIERA.memory, slots=7)))
     fast = traded(network, FAST)
     assert fast.config.image_size < network.config.image_size

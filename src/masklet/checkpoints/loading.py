@@ -17,6 +17,7 @@ from masklet.checkpoints.names import PUBLISHED, from_published
 from masklet.checkpoints.registry import weights_path
 from masklet.checkpoints.variants import adapt
 from masklet.model.config import NetworkConfig
+from masklet.model.device import shapes_only
 from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
 
@@ -113,7 +114,7 @@ def build_network(
     Raises:
         CheckpointError: tensors are missing, unexpected or of another shape; all kinds in one message.
     """
-    with torch.device("meta"):
+    with shapes_only():
         network = SegmentationNetwork(config)
         adapt(network, tensors)
     expected = network.state_dict()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from masklet import __version__
+from masklet.process import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -67,3 +68,4 @@ def main() -> None:
 
     `masklet COMMAND --help` explains a command.
     """
+    keep_freed_memory()

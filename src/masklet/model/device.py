@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+from torch.overrides import TorchFunctionMode
 
 
 def chosen_device(name: str | None) -> str:
@@ -14,3 +19,23 @@ def chosen_device(name: str | None) -> str:
         reason = str(error).splitlines()[0]
         raise ValueError(f"cannot compute on device {device!r}: {reason}; leave it out for the usual one") from error
     return device
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Modules made within have parameters of the right shapes that hold no values (device "meta").
+
+    Random numbers are not drawn: on that device torch would import its compiler for them, which takes seconds.
+    """
+    with torch.device("meta"), _NothingDrawn():
+        yield
+
+
+class _NothingDrawn(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _DRAWS_IN_PLACE:
+            return args[0]
+        return torch.empty(*args, **(kwargs or {})) if func is torch.randn else func(*args, **(kwargs or {}))
+
+
+_DRAWS_IN_PLACE = (torch.Tensor.normal_, torch.Tensor.uniform_)

@@ -18,7 +18,7 @@ class Convolution(nn.Module):
     def __init__(self, conv: nn.Conv2d, relu: bool = True):
         super().__init__()
         self.conv = conv
-        self.activation = nn.ReLU6() if relu else nn.Identity()
+        self.activation = nn.ReLU6(inplace=True) if relu else nn.Identity()
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         return self.activation(self.conv(x_bchw))

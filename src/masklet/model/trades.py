@@ -8,9 +8,9 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
+from masklet.model.device import shapes_only
 from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
 from masklet.model.prompt_encoder import PromptEncoder
 from masklet.model.sam2 import SegmentationNetwork
@@ -52,7 +52,7 @@ def _resize(network: SegmentationNetwork, side: int) -> None:
         raise ValueError(f"image_size must be a multiple of {STRIDE} pixels, got {side}")
     network.config = replace(network.config, image_size=side)
     old = network.prompt_encoder
-    with torch.device("meta"):
+    with shapes_only():
         new = PromptEncoder(network.config.width, side, sketched=network.config.sketches_prompts)
     new.positions = old.positions
     new.load_state_dict(old.state_dict(), assign=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from masklet.checkpoints import load_network
 from masklet.data.datasets import Dataset
 from masklet.data.sampling import ClipSampling, DatasetClips
 from masklet.model.config import NetworkConfig
+from masklet.model.device import shapes_only
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.augment import Augmentation, Augmented
 from masklet.training.batches import Source
@@ -98,7 +98,7 @@ def recipe_for(
 
 def complete_config(network: SegmentationNetwork, weights: str | Path) -> NetworkConfig:
     """The configuration of a network. Raises ValueError if it is not all that its configuration says."""
-    with torch.device("meta"):
+    with shapes_only():
         whole = SegmentationNetwork(network.config)
     if whole.state_dict().keys() != network.state_dict().keys():
         raise ValueError(f"{weights} has other parts than {network.config.name}; fine-tune a published checkpoint")

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import click
 
+from masklet.cli.options import takes_shortcuts, takes_trades
 from masklet.evaluation.datasets import DATASETS
 from masklet.evaluation.plan import BASELINES, PROMPTS, Plan, PromptKind, VosProtocol
 from masklet.evaluation.report import Row, as_text, report
 from masklet.evaluation.run import run
+from masklet.model.config import Trades
 from masklet.model.precision import PRECISIONS, Precision
 
 
@@ -28,6 +30,8 @@ from masklet.model.precision import PRECISIONS, Precision
 @click.option("--split", help="[default: the dataset's usual one]")
 @click.option("--weights", default="pico", show_default=True)
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(PRECISIONS))
+@takes_trades
+@takes_shortcuts
 @click.option(
     "--prompt", "prompts", multiple=True, type=click.Choice(PROMPTS), default=("mask", "box", "1-click", "3-click")
 )
@@ -39,11 +43,24 @@ def main(
     split: str | None,
     weights: str,
     precision: Precision,
+    trades: Trades,
+    keyframes: int,
+    still_below: float,
     prompts: tuple[PromptKind, ...],
     baselines: bool,
     out: Path,
 ) -> None:
-    chosen = Plan(dataset, str(root), split, VosProtocol("mask"), weights=weights, precision=precision)
+    chosen = Plan(
+        dataset,
+        str(root),
+        split,
+        VosProtocol("mask"),
+        weights=weights,
+        precision=precision,
+        trades=trades,
+        keyframes=keyframes,
+        still_below=still_below,
+    )
     plans: dict[str, Plan] = {prompt: replace(chosen, protocol=VosProtocol(prompt)) for prompt in prompts}
     for name in BASELINES if baselines else ():
         plans[name] = replace(chosen, runner=name)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import platform
 import resource
 import statistics
 import time
@@ -32,6 +31,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from contestants import Ours, Reference, Theirs, our_config
+from machine import machine
 from masklet.memory import MemoryBank
 from masklet.metrics import iou
 from masklet.model.arithmetic import EXACT, Computes, float_product
@@ -230,15 +230,6 @@ def agreement(shown: dict[str, np.ndarray]) -> dict[str, float]:
     if base is None or base.dtype != bool:
         return {}
     return {name: min(iou(a, b) for a, b in zip(base, masks, strict=True)) for name, masks in shown.items()}
-
-
-def machine() -> dict[str, Any]:
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
-    return {"processor": cpu or platform.processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
 @click.command(help=__doc__)

@@ -36,6 +36,8 @@ def page(results: Iterable[dict[str, Any]]) -> str:
     by_case = {result["case"]: result for result in results}
     parts = [INTRODUCTION]
     parts += ["\n".join(case_lines(title, by_case[case])) for case, title in TITLES.items() if case in by_case]
+    if "trades" in by_case:
+        parts.append("\n".join(trades_lines(by_case["trades"])))
     if "memory" in by_case:
         parts.append("\n".join(memory_lines(by_case["memory"])))
     missing = [title for case, title in TITLES.items() if case not in by_case]
@@ -73,6 +75,18 @@ def shares(result: dict[str, Any]) -> Iterator[str]:
     said = ", ".join(f"{way} {rate:.0f} GFLOP/s" for way, rate in reached.items())
     peak = ", ".join(f"{rate:.0f} in {name}" for name, rate in best.items())
     yield f"\nReached: {said}. The best large matrix product of that run: {peak}."
+
+
+def trades_lines(result: dict[str, Any]) -> Iterator[str]:
+    yield "## Ways that trade accuracy for speed\n"
+    yield (
+        f"With the weights `{result['weights']}`: J&F when an object is followed from its first mask, and the time that "
+        "takes, relative to the network as it was trained (`benchmarks/trades.py`). Options of `masklet track`; in "
+        "Python `masklet.load(trades=Trades(...))` and settings of `VideoSession`.\n"
+    )
+    yield "| | J&F | time |\n|---|---|---|"
+    yield from (f"| {name} | {one['jf']:.3f} | {one['time']:.2f} |" for name, one in result["ways"].items())
+    yield ""
 
 
 def memory_lines(result: dict[str, Any]) -> Iterator[str]:

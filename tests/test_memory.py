@@ -100,3 +100,18 @@ def test_the_nearest_frames_are_before_then_after_then_the_closest():
     assert nearest_frames([0, 4, 8, 20], 10, 2) == [8, 20]
     assert nearest_frames([0, 4, 8, 20], 10, 3) == [8, 20, 4]
     assert nearest_frames([0, 4], 10, 5) == [0, 4]
+
+
+def test_where_only_some_frames_leave_memories_the_most_recent_of_those_are_attended_to():
+    found = bank([0], [4, 8, 12, 16], sparse=True).select(18)
+    assert maps(found) == [(0, 16), (1, 12), (2, 8), (CONDITIONING_SLOT, 0)]
+
+
+def test_going_backward_the_nearest_later_memories_are_the_recent_ones():
+    found = bank([20], [2, 8, 12, 16], sparse=True).select(6, reverse=True)
+    assert maps(found) == [(0, 8), (1, 12), (2, 16), (CONDITIONING_SLOT, 20)]
+
+
+def test_a_stride_leaves_out_remembered_frames_where_only_some_are():
+    found = bank([0], [4, 8, 12, 16], sparse=True, stride=2).select(18)
+    assert maps(found) == [(0, 16), (1, 8), (CONDITIONING_SLOT, 0)]

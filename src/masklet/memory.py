@@ -29,6 +29,8 @@ class MemoryBank:
     """At most so many conditioning frames are attended to: the nearest ones in time. None: all."""
     stride: int = 1
     """Distance between the tracked frames that are attended to, the previous frame not counted."""
+    sparse: bool = False
+    """Not every tracked frame leaves a memory: the most recent ones that did are attended to, each ``stride``-th."""
 
     def select(self, frame: int, *, reverse: bool = False, frames: int | None = None, own: bool = True) -> Recollection:
         """The memories for ``frame``.
@@ -46,19 +48,24 @@ class MemoryBank:
 
     def _maps(self, frame: int, reverse: bool, attended: list[int]) -> list[tuple[int, FrameMemory]]:
         maps = [(self.config.slots - 1, self.conditioning[t]) for t in attended]
-        for slot in reversed(range(self.config.slots - 1)):
-            memory = self._other(self._frame_in_slot(frame, slot, reverse), attended)
+        in_slots = self._recent(frame, reverse, attended) if self.sparse else self._in_slots(frame, reverse)
+        for slot, t in reversed(list(enumerate(in_slots))):
+            memory = self._other(t, attended)
             if memory is not None:
                 maps.append((slot, memory))
         return maps
 
-    def _frame_in_slot(self, frame: int, slot: int, reverse: bool) -> int:
+    def _in_slots(self, frame: int, reverse: bool) -> list[int]:
         """Slot 0 is the previous frame; the others lie on multiples of the stride before it."""
         direction = -1 if reverse else 1
-        if slot == 0:
-            return frame - direction
         aligned = (direction * frame - 2) // self.stride * self.stride
-        return direction * (aligned - (slot - 1) * self.stride)
+        others = (direction * (aligned - step * self.stride) for step in range(self.config.slots - 2))
+        return [frame - direction, *others]
+
+    def _recent(self, frame: int, reverse: bool, attended: list[int]) -> list[int]:
+        remembered = {*self.tracked, *self.conditioning} - {*attended}
+        behind = sorted((t for t in remembered if (t > frame if reverse else t < frame)), reverse=not reverse)
+        return behind[:: self.stride][: self.config.slots - 1]
 
     def _pointers(self, frame: int, reverse: bool, frames: int | None, attended: list[int]) -> list[tuple[int, Tensor]]:
         direction = -1 if reverse else 1

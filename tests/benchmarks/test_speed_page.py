@@ -52,3 +52,10 @@ def test_what_was_not_measured_is_said(page):
     found = page(result("memory", peak_mib=memory))
     assert "| masklet auto | 500 | 800 | 100 |" in found
     assert "- Encoding a picture" in found.split("## Not measured")[1]
+
+
+def test_what_is_traded_is_told_with_what_it_gains(page):
+    ways = {"as trained": {"jf": 0.7, "time": 1.0}, "--fast": {"jf": 0.6123, "time": 0.254}}
+    found = page({"case": "trades", "weights": "pico", "ways": ways})
+    assert "| --fast | 0.612 | 0.25 |" in found
+    assert "`pico`" in found

@@ -12,7 +12,7 @@ from masklet.checkpoints import load_network, save_network, to_published
 from masklet.checkpoints.errors import CheckpointError
 from masklet.checkpoints.loading import build_network
 from masklet.checkpoints.variants import MEMORY_PARTS
-from masklet.model.config import MODELS
+from masklet.model.config import MODELS, Trades
 from masklet.model.device import shapes_only
 from masklet.model.sam2 import SegmentationNetwork
 
@@ -39,6 +39,12 @@ def test_our_own_files_give_back_the_network(small_network: SegmentationNetwork,
     assert same_weights(loaded, small_network)
     assert loaded.has_memory
     assert not loaded.training
+
+
+def test_accuracy_is_traded_for_speed_when_that_is_asked_for(small_network: SegmentationNetwork, tmp_path: Path):
+    save_network(small_network, tmp_path / "small.safetensors", description={})
+    loaded = load_network(tmp_path / "small.safetensors", trades=Trades(memories=2))
+    assert loaded.config.memory.slots == 2 < small_network.config.memory.slots
 
 
 def test_half_precision_files_load_as_float32(small_network: SegmentationNetwork, tmp_path: Path):

@@ -47,6 +47,19 @@ def test_an_overlay_has_all_frames_at_the_rate_of_the_original_and_its_sound(cli
         assert video.streams.audio
 
 
+def test_accuracy_can_be_traded_for_speed(clip: Path, masklet: Run, tmp_path: Path):
+    trades = ["--fast", "--pooled-memory", "2", "--keyframes", "3", "--still-below", "0.5"]
+    result = masklet("track", clip, "--click", "0:12,20", "--out", tmp_path / "masks.json", *trades)
+    assert result.exit_code == 0, result.output
+    assert frames_in(tmp_path / "masks.json") == list(range(FRAMES))
+
+
+def test_a_size_that_the_network_cannot_have_is_refused(clip: Path, masklet: Run, tmp_path: Path):
+    result = masklet("track", clip, "--click", "0:12,20", "--out", tmp_path / "masks.json", "--image-size", "50")
+    assert result.exit_code == 2
+    assert "multiple of 32" in result.stderr
+
+
 def test_several_outputs_are_written_in_one_run(clip: Path, masklet: Run, tmp_path: Path):
     names = ["masks.json", "sheet.png", "cut.webm", "ids"]
     outs = [word for name in names for word in ("--out", tmp_path / name)]
@@ -150,7 +163,7 @@ def test_the_video_itself_is_never_written_over(clip: Path, masklet: Run):
 
 
 def test_our_own_mistakes_keep_their_traceback(clip: Path, masklet: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("masklet.cli.follow.follow", lambda *_: {}["missing"])
+    monkeypatch.setattr("masklet.cli.follow.follow", lambda *_, **__: {}["missing"])
     result = masklet("track", clip, "--click", "0:12,20")
     assert isinstance(result.exception, KeyError)
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from masklet.checkpoints import save_network
+from masklet.evaluation.plan import Plan, VosProtocol
+from masklet.evaluation.runners import make_runner
 from masklet.evaluation.sessions import SessionRunner
-from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
+from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig, Trades
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Box, Mask, Points
 from masklet.video.read import ArrayFrames
@@ -64,3 +67,23 @@ def test_clicks_on_a_picture_add_up_and_objects_start_anew(runner):
     assert first.shape == second.shape == VIDEO_HW
     assert np.array_equal(begin()(Points((12, 12))), first)
     assert begin()(Box(4, 4, 20, 20)).shape == VIDEO_HW
+
+
+def test_a_plan_says_how_the_network_computes_and_what_is_left_out(runner, tmp_path):
+    save_network(runner.network, tmp_path / "small.safetensors", description={})
+    plan = Plan(
+        "folder",
+        "root",
+        None,
+        VosProtocol(),
+        weights=str(tmp_path / "small.safetensors"),
+        device="cpu",
+        trades=Trades(memories=3),
+        keyframes=2,
+        still_below=1.5,
+    )
+    made = make_runner(plan)
+    assert isinstance(made, SessionRunner)
+    assert made.network.config.memory.slots == 3
+    with made.open(FRAMES, overlap=True) as run:
+        assert (run._session.settings.keyframes, run._session.settings.still_below) == (2, 1.5)

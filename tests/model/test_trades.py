@@ -9,13 +9,13 @@ import torch.nn.functional as F
 
 from masklet.memory import MemoryBank
 from masklet.model.arithmetic import EXACT
-from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
+from masklet.model.config import MODELS, PICO, HieraConfig, MemoryConfig, NetworkConfig, Trades
 from masklet.model.device import shapes_only
 from masklet.model.memory_attention import MemoryTokens
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.model.trades import FAST, Trades, traded
+from masklet.model.trades import traded
 
 HIERA = NetworkConfig(
     name="small",
@@ -121,9 +121,15 @@ def test_impossible_trades_are_refused(network, trades: Trades, message: str):
         traded(network, trades)
 
 
-def test_the_fast_preset_fits_every_published_network():
+@pytest.mark.parametrize("name", ["sam2.1-hiera-tiny", "sam2-hiera-large", "pico"])
+def test_the_fast_preset_halves_the_side_and_leaves_out_two_memories(name):
     with shapes_only():
-        network = SegmentationNetwork(replace(HIERA, image_size=1024, memory=replace(HIERA.memory, slots=7)))
-    fast = traded(network, FAST)
-    assert fast.config.image_size < network.config.image_size
-    assert fast.config.memory.slots < network.config.memory.slots
+        network = SegmentationNetwork(PICO if name == "pico" else MODELS[name])
+    fast = traded(network, Trades(fast=True)).config
+    assert fast.image_size == network.config.image_size // 2
+    assert fast.memory.slots == network.config.memory.slots - 2
+
+
+def test_what_is_given_goes_before_the_preset(network):
+    fast = traded(network, Trades(fast=True, image_size=96)).config
+    assert (fast.image_size, fast.memory.slots) == (96, network.config.memory.slots - 2)

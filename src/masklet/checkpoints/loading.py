@@ -16,17 +16,22 @@ from masklet.checkpoints.hugging_face import TRANSFORMERS, config_from_transform
 from masklet.checkpoints.names import PUBLISHED, from_published
 from masklet.checkpoints.registry import weights_path
 from masklet.checkpoints.variants import adapt
-from masklet.model.config import NetworkConfig
+from masklet.model.config import NO_TRADES, NetworkConfig, Trades
 from masklet.model.device import shapes_only
 from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.model.trades import traded
 
 LISTED = 8
 """Names of tensors in an error message, per kind of trouble."""
 
 
 def load_network(
-    name_or_path: str | Path = "pico", *, device: torch.device | str = "cpu", precision: Precision = "auto"
+    name_or_path: str | Path = "pico",
+    *,
+    device: torch.device | str = "cpu",
+    precision: Precision = "auto",
+    trades: Trades = NO_TRADES,
 ) -> SegmentationNetwork:
     """A network with its weights, float32, in evaluation mode.
 
@@ -37,6 +42,7 @@ def load_network(
         device: where the network shall be.
         precision: "auto" computes large products in bfloat16 where the device is faster with it, "exact" in float32;
             see ``SegmentationNetwork.set_precision``.
+        trades: accuracy that is given for speed.
 
     Returns:
         The network. Its ``has_memory`` is False for weights without the memory (``Sam2Model``): they do for images,
@@ -46,9 +52,11 @@ def load_network(
         CheckpointError: the file is damaged, unsafe, or its tensors do not fit.
         FileNotFoundError: neither a known name nor a file.
         DownloadError: the weights could not be downloaded.
-        ValueError: an unknown precision.
+        ValueError: an unknown precision, or trades that the network cannot make.
     """
     network = read_network(weights_path(name_or_path))
+    if trades != NO_TRADES:
+        network = traded(network, trades)
     return network.to(device).set_precision(precision).eval()
 
 

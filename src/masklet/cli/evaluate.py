@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from masklet.cli.options import takes_precision
+from masklet.cli.options import takes_precision, takes_shortcuts, takes_trades
 from masklet.evaluation.datasets import DATASETS
 from masklet.evaluation.plan import (
     BASELINES,
@@ -30,7 +30,18 @@ C = TypeVar("C", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 COUNT = click.IntRange(min=1)
-PLANNED = ("dataset", "split", "weights", "runner", "device", "precision", "corrections")
+PLANNED = (
+    "dataset",
+    "split",
+    "weights",
+    "runner",
+    "device",
+    "precision",
+    "trades",
+    "keyframes",
+    "still_below",
+    "corrections",
+)
 
 
 @click.group("evaluate", short_help="Measure networks on annotated pictures and videos.")
@@ -51,6 +62,8 @@ def takes_plan(command: C) -> C:
     @click.option("--runner", default="masklet", show_default=True, type=click.Choice(RUNNERS), help="What segments.")
     @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 ...  [default: cuda if there is one, else cpu]")
     @takes_precision
+    @takes_trades
+    @takes_shortcuts
     @click.option("--corrections", default="condition", show_default=True, type=click.Choice(CORRECTIONS))
     @click.option("-o", "--out", required=True, type=FOLDER, metavar="FOLDER", help="For results, new or to go on.")
     @click.option("--workers", default=1, show_default=True, type=COUNT, help="Processes.")

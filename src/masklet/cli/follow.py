@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -78,13 +79,16 @@ def follow(
     span: Span,
     outputs: Sequence[Output],
     load: Callable[[], SegmentationNetwork],
+    **settings: Any,
 ) -> Run:
-    """Follow what is shown through a video and write the outputs. ``load`` gives the network.
+    """Follow what is shown through a video and write the outputs.
+
+    ``load`` gives the network; ``settings`` are single ones of ``VideoSettings`` by name.
 
     Ctrl-C ends it after the frame at hand. Raises ValueError for prompts and frames that do not fit the video.
     """
     run = span.of(shown, source)
-    with VideoSession(load(), source) as session:
+    with VideoSession(load(), source, **settings) as session:
         results = _begin(session, shown, run)
         with opened(outputs, source) as writers:
             # A video is written in ascending order, so after a run backward.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from masklet.data.formats import AT_THE_END
+from masklet.model.config import Trades
 from masklet.model.precision import PRECISIONS
 from masklet.video import FORMATS
 
@@ -89,22 +91,60 @@ takes_precision = click.option(
 )
 
 
+def takes_trades(command: C) -> C:
+    """Passes ``trades``."""
+    count = click.IntRange(min=1)
+
+    @click.option("--fast", is_flag=True, help="Trade accuracy for speed: half the side, two memories fewer.")
+    @click.option("--image-size", type=count, metavar="PIXELS", help="Side that pictures are resized to.")
+    @click.option("--memories", type=count, metavar="COUNT", help="Memories that a frame attends to.")
+    @click.option("--pooled-memory", default=1, type=count, metavar="CELLS", help="Average memories over such squares.")
+    @wraps(command)
+    def with_trades(**given: Any) -> Any:
+        trades = Trades(**{field.name: given.pop(field.name) for field in fields(Trades)})
+        return command(trades=trades, **given)
+
+    return with_trades  # type: ignore[return-value]
+
+
+def takes_shortcuts(command: C) -> C:
+    """Passes ``keyframes`` and ``still_below``."""
+    keyframes = click.option(
+        "--keyframes",
+        default=1,
+        show_default=True,
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Follow into each N-th frame; optical flow carries masks to those between.",
+    )
+    still_below = click.option(
+        "--still-below",
+        default=0.0,
+        show_default=True,
+        type=click.FloatRange(min=0),
+        metavar="LEVELS",
+        help="Leave masks as they are where a frame changes less, in the mean of grey levels 0 to 255.",
+    )
+    return keyframes(still_below(command))
+
+
 def takes_network(command: C) -> C:
     """Passes ``load``, which loads the network when it is called."""
 
     @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="See `masklet models`.")
     @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 ...  [default: cuda if there is one, else cpu]")
     @takes_precision
+    @takes_trades
     @wraps(command)
-    def with_load(*, weights: str, device: str | None, precision: Precision, **rest: Any) -> Any:
-        return command(load=lambda: load_network_on(weights, device, precision), **rest)
+    def with_load(*, weights: str, device: str | None, precision: Precision, trades: Trades, **rest: Any) -> Any:
+        return command(load=lambda: load_network_on(weights, device, precision, trades), **rest)
 
     return with_load  # type: ignore[return-value]
 
 
-def load_network_on(weights: str, device: str | None, precision: Precision) -> SegmentationNetwork:
+def load_network_on(weights: str, device: str | None, precision: Precision, trades: Trades) -> SegmentationNetwork:
     """Raises ValueError for a device that is not there, and what loading raises."""
     from masklet.checkpoints import load_network
     from masklet.model.device import chosen_device
 
-    return load_network(weights, device=chosen_device(device), precision=precision)
+    return load_network(weights, device=chosen_device(device), precision=precision, trades=trades)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from masklet.cli import INTERRUPTED
-from masklet.cli.options import AT_THE_END_HELP, FILE, takes_network, takes_outputs, takes_prompts
+from masklet.cli.options import AT_THE_END_HELP, FILE, takes_network, takes_outputs, takes_prompts, takes_shortcuts
 from masklet.cli.outputs import named_outputs
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ FRAME = click.IntRange(min=0)
 @takes_prompts
 @takes_outputs
 @takes_network
+@takes_shortcuts
 @click.option("--start", type=FRAME, metavar="FRAME", help="Where to begin.  [default: at the first prompt]")
 @click.option("--end", type=FRAME, metavar="FRAME", help="The last frame.  [default: the video's last]")
 @click.option("--backward", is_flag=True, help="From the last prompt (or --start) to the beginning (or --end).")
@@ -34,6 +35,8 @@ def track(
     paths: Sequence[Path],
     formats: Sequence[str],
     load: Callable[[], SegmentationNetwork],
+    keyframes: int,
+    still_below: float,
     start: int | None,
     end: int | None,
     backward: bool,
@@ -52,7 +55,8 @@ def track(
 
     outputs = named_outputs(paths, formats, video, is_picture=False)
     with open_frames(video) as source:
-        run = follow(source, shown, Span(start, end, backward), outputs, load)
+        span = Span(start, end, backward)
+        run = follow(source, shown, span, outputs, load, keyframes=keyframes, still_below=still_below)
         report_damage(source)
     for output in outputs:
         click.echo(output.path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from masklet.model.config import NO_TRADES, Trades
 from masklet.model.precision import Precision
 
 PromptKind = Literal["mask", "box", "1-click", "3-click", "5-click"]
@@ -90,6 +91,12 @@ class Plan:
     """What becomes of clicks on tracked frames, see ``VideoSettings.corrections``."""
     precision: Precision = "auto"
     """How our network computes, see ``SegmentationNetwork.set_precision``."""
+    trades: Trades = NO_TRADES
+    """What accuracy our network gives for speed."""
+    keyframes: int = 1
+    """See ``VideoSettings.keyframes``."""
+    still_below: float = 0.0
+    """See ``VideoSettings.still_below``."""
     device: str | None = None
     """None: the graphics card if there is one."""
 

@@ -65,6 +65,6 @@ def make_runner(plan: Plan) -> Runner:
     from masklet.checkpoints import load_network
     from masklet.evaluation.sessions import SessionRunner
 
-    network = load_network(plan.weights, device=device, precision=plan.precision)
-    ours = SessionRunner(network, corrections=plan.corrections)
+    network = load_network(plan.weights, device=device, precision=plan.precision, trades=plan.trades)
+    ours = SessionRunner(network, corrections=plan.corrections, keyframes=plan.keyframes, still_below=plan.still_below)
     return CarriedRunner(ours.picture, MOVERS[plan.runner]) if plan.runner in MOVERS else ours

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+TRUNK_STRIDE = 32
+"""The coarsest stride of a trunk, in pixels; picture sizes are its multiples."""
 LOGIT_LIMIT = 32.0
 """Low-res logits that are fed back as a mask prompt are clamped to +- this."""
 
@@ -144,3 +146,34 @@ PICO = NetworkConfig(
 )
 
 MODELS: dict[str, NetworkConfig] = {**_SAM21, **_SAM20, PICO.name: PICO}
+
+
+@dataclass(frozen=True)
+class Trades:
+    """What accuracy is given for speed. Nothing is, unless it is asked for.
+
+    network = masklet.load("sam2.1-hiera-tiny", trades=Trades(fast=True))
+    """
+
+    fast: bool = False
+    """The preset: half the side, two memories fewer. What else is given goes before it."""
+    image_size: int | None = None
+    """Side of the square that pictures are resized to, in pixels. Small things are lost first. None: as trained."""
+    memories: int | None = None
+    """Memories a frame attends to, as ``MemoryConfig.slots``. Fewer forget sooner. None: as trained."""
+    pooled_memory: int = 1
+    """Memories are averaged over so many cells along each side before they are attended to."""
+
+    def resolved(self, config: NetworkConfig) -> Trades:
+        """The same for one network, with what the preset says filled in."""
+        if not self.fast:
+            return self
+        side = config.image_size // 2 // TRUNK_STRIDE * TRUNK_STRIDE
+        return Trades(
+            image_size=self.image_size or side,
+            memories=self.memories or max(config.memory.slots - 2, 2),
+            pooled_memory=self.pooled_memory,
+        )
+
+
+NO_TRADES = Trades()

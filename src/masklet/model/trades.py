@@ -1,41 +1,22 @@
-"""Ways to be faster that cost accuracy. None is taken unless it is asked for.
-
-network = traded(load_network("sam2.1-hiera-tiny"), FAST)
-"""
+"""Networks that are faster than they were trained to be, and less accurate."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import nn
 
+from masklet.model.config import TRUNK_STRIDE, Trades
 from masklet.model.device import shapes_only
 from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
 from masklet.model.prompt_encoder import PromptEncoder
 from masklet.model.sam2 import SegmentationNetwork
 
-STRIDE = 32
-"""Picture sizes are multiples of the trunk's coarsest stride."""
-
-
-@dataclass(frozen=True)
-class Trades:
-    """What is given for speed; the defaults give nothing."""
-
-    image_size: int | None = None
-    """Side of the square that pictures are resized to, in pixels. Small things are lost first. None: as trained."""
-    memories: int | None = None
-    """Memories a frame attends to, as ``MemoryConfig.slots``. Fewer forget sooner. None: as trained."""
-    pooled_memory: int = 1
-    """Memories are averaged over so many cells along each side before they are attended to."""
-
-
-FAST = Trades(image_size=512, memories=5)
-
 
 def traded(network: SegmentationNetwork, trades: Trades) -> SegmentationNetwork:
     """A network that shares the weights of ``network`` and computes less. Raises ValueError for impossible sizes."""
+    trades = trades.resolved(network.config)
     tensors = (*network.parameters(), *network.buffers())
     other = deepcopy(network, {id(tensor): tensor for tensor in tensors})
     if trades.image_size is not None:
@@ -48,8 +29,8 @@ def traded(network: SegmentationNetwork, trades: Trades) -> SegmentationNetwork:
 
 
 def _resize(network: SegmentationNetwork, side: int) -> None:
-    if side < STRIDE or side % STRIDE:
-        raise ValueError(f"image_size must be a multiple of {STRIDE} pixels, got {side}")
+    if side < TRUNK_STRIDE or side % TRUNK_STRIDE:
+        raise ValueError(f"image_size must be a multiple of {TRUNK_STRIDE} pixels, got {side}")
     network.config = replace(network.config, image_size=side)
     old = network.prompt_encoder
     with shapes_only():

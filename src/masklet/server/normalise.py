@@ -26,6 +26,7 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
+from masklet.process import keep_freed_memory
 from masklet.video.encode import SoundTrack
 from masklet.video.pictures import ImageFiles
 from masklet.video.read import open_frames
@@ -188,6 +189,7 @@ def main(arguments: Sequence[str]) -> int:
     """What the process does. 0: the files are there."""
     limits, folder, *files = json.loads(arguments[0]), Path(arguments[1]), *map(Path, arguments[2:])
     _bound_memory(limits["memory_bytes"])
+    keep_freed_memory()
     try:
         with open_uploaded(files) as source:
             check_limits(source, limits)

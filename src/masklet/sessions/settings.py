@@ -52,6 +52,13 @@ class VideoSettings:
     """Attend to at most so many prompted frames, the nearest ones. None: to all."""
     memory_stride: int = 1
     """Distance between the tracked frames that are attended to."""
+    keyframes: int = 1
+    """The network follows into each so many-th frame; optical flow carries the masks to those between, which leave no
+    memory: the most recent frames that did are attended to. More than 1 trades accuracy for speed."""
+    still_below: float = 0.0
+    """Frames that differ by less from the last one that the network followed into, in the mean over a grey picture of
+    levels 0 to 255, keep its masks without the network. More than 0 trades accuracy for speed; noise of cameras is 1
+    to 3."""
     clear_memory_around_prompts: bool = False
     """Forget the memories of tracked frames around a newly prompted one."""
     max_hole_area: int = 8
@@ -74,10 +81,17 @@ class VideoSettings:
     def __post_init__(self) -> None:
         if self.corrections not in ("keep", "condition", "published"):
             raise ValueError(f'corrections must be "keep", "condition" or "published", got {self.corrections!r}')
-        for name in ("memory_stride", "objects_per_batch", "cached_frames"):
+        for name in ("memory_stride", "keyframes", "objects_per_batch", "cached_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.still_below < 0:
+            raise ValueError(f"still_below must be at least 0, got {self.still_below}")
         for name in ("max_conditioning", "keep_frames"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, or None for no limit, got {value}")
+
+    @property
+    def skips_frames(self) -> bool:
+        """Whether the network may leave out frames."""
+        return self.keyframes > 1 or self.still_below > 0

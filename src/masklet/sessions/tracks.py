@@ -93,6 +93,11 @@ class TrackedObject:
         into[frame] = memory
         out_of.pop(frame, None)
 
+    def carry(self, frame: int, mask: ObjectMask) -> None:
+        """Store a result that leaves no memory."""
+        self.masks[frame] = mask
+        self.bank.tracked.pop(frame, None)
+
     def clear(self, frame: int) -> None:
         """Drop the prompts of a frame and what came of them.
 

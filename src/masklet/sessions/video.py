@@ -34,6 +34,7 @@ from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import ABSENT_LOGIT, SegmentationNetwork
 from masklet.prompts import Prompt, as_points, require_positive
 from masklet.sessions.batches import batches
+from masklet.sessions.carrying import Carrier
 from masklet.sessions.inputs import drawn_tensor, frame_tensor, prompt_batch
 from masklet.sessions.results import FrameResult, ObjectResult, probabilities
 from masklet.sessions.settings import VideoSettings
@@ -251,7 +252,7 @@ class VideoSession(Closing):
     @torch.inference_mode()
     def _track(self, frame: int, tracks: dict[int, TrackedObject], reverse: bool) -> None:
         """Find objects on a frame by what is remembered of them, and remember what was found."""
-        if not tracks:
+        if not tracks or self._carry(frame, tracks, reverse):
             return
         features = self._features(frame)
         memories = {obj: t.bank.select(frame, reverse=reverse, frames=self._length()) for obj, t in tracks.items()}
@@ -264,6 +265,21 @@ class VideoSession(Closing):
         for obj, mask in self._apart(frame, found).items():
             memory = self.network.remember(features, mask, prompted=False)
             tracks[obj].keep(frame, self._filled(found[obj]), memory, conditions=False)
+
+    def _carry(self, frame: int, tracks: dict[int, TrackedObject], reverse: bool) -> bool:
+        """Give objects their masks without the network, where that may be. False: the network has to look."""
+        if self._carrier is None:
+            return False
+        behind = {obj: track.latest(frame + 1 if reverse else frame - 1) for obj, track in tracks.items()}
+        known = {obj: mask for obj, mask in behind.items() if mask is not None}
+        move = self._carrier.move(frame, reverse) if len(known) == len(tracks) else None
+        if move is None:
+            self._carrier.looked(frame, reverse)
+            return False
+        logits_o1hw = move(torch.cat([mask.logits_o1hw for mask in known.values()]))
+        for row, (obj, mask) in enumerate(known.items()):
+            tracks[obj].carry(frame, replace(mask, logits_o1hw=logits_o1hw[row][None]))
+        return True
 
     @torch.inference_mode()
     def _answer(self, track: TrackedObject, frame: int, wanted: FramePrompts) -> ObjectMask:
@@ -377,6 +393,7 @@ class VideoSession(Closing):
             tracked=self._memories(),
             max_conditioning=self.settings.max_conditioning,
             stride=self.settings.memory_stride,
+            sparse=self.settings.skips_frames,
         )
         results = [self._store(ObjectMask, logits_o1hw=torch.float16) for _ in range(2)]
         return TrackedObject(bank, masks=results[0], drafts=results[1])
@@ -408,6 +425,7 @@ class VideoSession(Closing):
         self._source = source
         encode = partial(encode_frame, self.network, source)
         self._features = lru_cache(maxsize=self.settings.cached_frames)(encode)
+        self._carrier = Carrier(source, self.settings) if self.settings.skips_frames else None
 
     def _frames(self) -> FrameSource:
         if self._source is None:
@@ -431,7 +449,7 @@ class VideoSession(Closing):
         if count is not None or frame < 0:
             return count is None or 0 <= frame < count
         try:
-            self._features(frame)
+            self._frames()[frame]
         except IndexError:
             return False
         return True

@@ -80,8 +80,8 @@ def shares(result: dict[str, Any]) -> Iterator[str]:
 def trades_lines(result: dict[str, Any]) -> Iterator[str]:
     yield "## Ways that trade accuracy for speed\n"
     yield (
-        f"With the weights `{result['weights']}`: J&F when an object is followed from its first mask, and the time that "
-        "takes, relative to the network as it was trained (`benchmarks/trades.py`). Options of `masklet track`; in "
+        f"With the weights `{result['weights']}`: J&F when an object is followed from its first mask, and the time "
+        "that takes, relative to the network as it was trained (`benchmarks/trades.py`). Options of `masklet track`; in "
         "Python `masklet.load(trades=Trades(...))` and settings of `VideoSession`.\n"
     )
     yield "| | J&F | time |\n|---|---|---|"

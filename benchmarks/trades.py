@@ -4,7 +4,7 @@ Measured: J&F over the sequences of a DAVIS folder with the first mask given, an
 to the network as it was trained. Every way takes its turn on every sequence; what is finished is kept in --out.
 
 Command: python benchmarks/trades.py --root DAVIS --out out/trades
-Time: half an hour for 30 sequences of 35 pictures with the built-in weights on two cores. The last line printed is JSON.
+Time: half an hour for 30 sequences of 35 pictures with the built-in weights on two cores. The last line is JSON.
 """
 
 from __future__ import annotations

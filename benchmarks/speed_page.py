@@ -81,8 +81,8 @@ def trades_lines(result: dict[str, Any]) -> Iterator[str]:
     yield "## Ways that trade accuracy for speed\n"
     yield (
         f"With the weights `{result['weights']}`: J&F when an object is followed from its first mask, and the time "
-        "that takes, relative to the network as it was trained (`benchmarks/trades.py`). Options of `masklet track`; in "
-        "Python `masklet.load(trades=Trades(...))` and settings of `VideoSession`.\n"
+        "that takes, relative to the network as it was trained (`benchmarks/trades.py`). Options of `masklet track`; "
+        "in Python `masklet.load(trades=Trades(...))` and settings of `VideoSession`.\n"
     )
     yield "| | J&F | time |\n|---|---|---|"
     yield from (f"| {name} | {one['jf']:.3f} | {one['time']:.2f} |" for name, one in result["ways"].items())

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from fastapi.websockets import WebSocketState
 from pydantic import ValidationError
 
 from masklet.server.document import Change, MaskValue
@@ -83,7 +84,7 @@ class Live:
         return [] if editor is None else within(editor.document.changes(self._sent), BATCH_BYTES)
 
     async def _receive(self, client: str) -> None:
-        while True:
+        while self._socket.application_state is WebSocketState.CONNECTED:
             text = await self._socket.receive_text()
             if not self._allowance.take():
                 await self._socket.close(TOO_FAST, "too many messages")

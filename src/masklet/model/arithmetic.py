@@ -43,7 +43,10 @@ class Arithmetic:
             return F.linear(x.to(weight.dtype), weight, bias)
         if self.dtype == torch.float32:
             return float_product(x, weight, bias)
-        return F.linear(x.to(self.dtype), weight.to(self.dtype), None if bias is None else bias.to(self.dtype))
+        # Of numbers that do not lie side by side torch would make one product for each row of the grid.
+        return F.linear(
+            x.to(self.dtype).contiguous(), weight.to(self.dtype), None if bias is None else bias.to(self.dtype)
+        )
 
     def attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None = None) -> Tensor:
         """Scaled dot-product attention without gradients: (b, h, n, c).

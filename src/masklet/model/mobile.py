@@ -6,6 +6,7 @@ there, and small batches of clips would only disturb them.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from masklet.model.config import MobileConfig, MobileStage
@@ -61,7 +62,7 @@ class Mobile(nn.Module):
         self.stages = nn.ModuleList(mobile_stage(c, stage) for c, stage in zip(widths, config.stages, strict=False))
 
     def forward(self, images_bchw: Tensor) -> list[Tensor]:
-        x_bchw = self.stem(images_bchw)
+        x_bchw = self.stem(images_bchw.contiguous(memory_format=torch.channels_last))  # much faster on processors
         maps = []
         for index, stage in enumerate(self.stages):
             x_bchw = stage(x_bchw)

@@ -9,28 +9,34 @@ import pytest
 from masklet.process import keep_freed_memory
 
 FAULTS = """
+import ctypes
 import resource
 import sys
-import torch
-from masklet.model.config import MobileConfig
-from masklet.model.mobile import Mobile
 from masklet.process import keep_freed_memory
 
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def use():
+    blocks = [libc.malloc(20 << 20) for _ in range(4)]
+    for block in blocks:
+        libc.memset(block, 1, 20 << 20)
+    for block in reversed(blocks):
+        libc.free(block)
+
 assert sys.argv[1] != "keep" or keep_freed_memory()
-torch.set_num_threads(1)
-trunk, picture = Mobile(MobileConfig()), torch.zeros(1, 3, 384, 384)
-with torch.inference_mode():
-    for _ in range(3):
-        trunk(picture)
-    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
-        trunk(picture)
+for _ in range(3):
+    use()
+begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    use()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
 """
 
 
 def faults(how: str) -> int:
-    """Pages that the kernel was asked for while a network encodes pictures."""
+    """Pages that the kernel was asked for while large blocks come and go."""
     return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
 
 

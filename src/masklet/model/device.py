@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 
@@ -33,9 +34,10 @@ def shapes_only() -> Iterator[None]:
 
 class _NothingDrawn(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _DRAWS_IN_PLACE:
-            return args[0]
-        return torch.empty(*args, **(kwargs or {})) if func is torch.randn else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in _DRAWS_INTO:
+            return args[0] if args else kwargs["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
-_DRAWS_IN_PLACE = (torch.Tensor.normal_, torch.Tensor.uniform_)
+_DRAWS_INTO = (init.normal_, init.uniform_, init.kaiming_uniform_, torch.Tensor.normal_, torch.Tensor.uniform_)

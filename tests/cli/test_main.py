@@ -23,6 +23,16 @@ def test_help_loads_nothing_heavy(arguments: list[str]):
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_list_of_commands_imports_none_of_them():
+    code = (
+        "import sys\nfrom masklet.cli import COMMANDS, main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print([name for name in COMMANDS if f'masklet.cli.{name}' in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def test_help_lists_every_command_with_a_sentence():
     lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
     for name in COMMANDS:

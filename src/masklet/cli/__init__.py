@@ -11,24 +11,24 @@ from typing import Any
 import click
 
 from masklet import __version__
-from masklet.process import keep_freed_memory
 
 __all__ = ["main"]
 
-COMMANDS = (
-    "segment",
-    "track",
-    "everything",
-    "evaluate",
-    "data",
-    "train",
-    "finetune",
-    "convert",
-    "sav",
-    "serve",
-    "models",
-    "demo",
-)
+COMMANDS = {
+    "segment": "Cut objects out of a picture.",
+    "track": "Follow objects through a video.",
+    "everything": "Find all objects of a picture, or follow all of a video.",
+    "evaluate": "Measure networks on annotated pictures and videos.",
+    "data": "Look at what a recipe learns from.",
+    "train": "Train a network as a recipe says.",
+    "finetune": "Make a network better at your own pictures or videos.",
+    "convert": "Turn annotations from one format into another.",
+    "sav": "Check, count and look at SA-V files.",
+    "serve": "Open the web demo: click an object and watch it followed.",
+    "models": "List the networks that can be had by name, or download them.",
+    "demo": "Follow an object through the clip that ships with masklet.",
+}
+"""What each is for, so that the list of all does not import them."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
@@ -50,6 +50,10 @@ class Commands(click.Group):
             return None
         return getattr(import_module(f"masklet.cli.{cmd_name}"), cmd_name)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Errors of the kinds that masklet raises for users end in a message; all others are ours and keep theirs."""
         try:
@@ -68,4 +72,6 @@ def main() -> None:
 
     `masklet COMMAND --help` explains a command.
     """
+    from masklet.process import keep_freed_memory
+
     keep_freed_memory()

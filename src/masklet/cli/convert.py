@@ -22,7 +22,7 @@ FORMATS_HELP = (
 )
 
 
-@click.command("convert", short_help="Turn annotations from one format into another.", epilog=FORMATS_HELP)
+@click.command("convert", epilog=FORMATS_HELP)
 @click.argument("source", metavar="A", type=FILE)
 @click.argument("target", metavar="B", type=FILE)
 @click.option("--from", "from_", type=click.Choice(list(READABLE)), metavar="FORMAT", help="The format of A.")

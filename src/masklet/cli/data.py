@@ -9,7 +9,7 @@ import click
 from masklet.cli.options import FILE
 
 
-@click.group("data", short_help="Look at what a recipe learns from.")
+@click.group("data")
 def data() -> None:
     """Look at the clips that training learns from, before it spends hours on them."""
 

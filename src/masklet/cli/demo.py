@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from masklet.model.sam2 import SegmentationNetwork
 
 
-@click.command("demo", short_help="Follow an object through the clip that ships with masklet.")
+@click.command("demo")
 @click.option("-o", "--out", type=FILE, default=Path("out"), show_default=True, metavar="FOLDER")
 @takes_network
 def demo(out: Path, load: Callable[[], SegmentationNetwork]) -> None:

@@ -44,7 +44,7 @@ PLANNED = (
 )
 
 
-@click.group("evaluate", short_help="Measure networks on annotated pictures and videos.")
+@click.group("evaluate")
 def evaluate() -> None:
     """Measure networks on annotated pictures and videos, and compare two measurements.
 

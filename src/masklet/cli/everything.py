@@ -57,9 +57,7 @@ def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(
-    "everything", short_help="Find all objects of a picture, or follow all of a video.", epilog=AT_THE_END_HELP
-)
+@click.command("everything", epilog=AT_THE_END_HELP)
 @click.argument("path", type=FILE, metavar="IMAGE_OR_VIDEO")
 @takes_outputs
 @takes_network

@@ -23,7 +23,7 @@ VIDEO_FRAMES = 4
 GIB = 1 << 30
 
 
-@click.command("finetune", short_help="Make a network better at your own pictures or videos.")
+@click.command("finetune")
 @click.option("--data", required=True, type=FILE, metavar="PATH", help="What to learn from: a folder or a COCO file.")
 @click.option("--format", "format_name", type=click.Choice(list(READABLE)), help="Of PATH.  [default: told from it]")
 @click.option("--split", "split_name", metavar="NAME", help="A part of PATH, such as train.")

@@ -8,7 +8,7 @@ from masklet.checkpoints.download import Download
 from masklet.checkpoints.registry import NAMES, PICO, PUBLISHED, BuiltIn, is_at_hand, weights_path
 
 
-@click.command("models", short_help="List the networks that can be had by name, or download them.")
+@click.command("models")
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=click.Choice(NAMES))
 def models(names: tuple[str, ...]) -> None:
     """List the networks that can be had by name: size, licence, whether the weights are already here, and where they

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KIND = click.Choice(["manual", "auto"])
 
 
-@click.group("sav", short_help="Check, count and look at SA-V files.")
+@click.group("sav")
 def sav() -> None:
     """Check SA-V files, take out frames, count masklets and look at them.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from masklet.sessions.results import ImageResult
 
 
-@click.command("segment", short_help="Cut objects out of a picture.", epilog=AT_THE_END_HELP)
+@click.command("segment", epilog=AT_THE_END_HELP)
 @click.argument("image", type=FILE)
 @takes_prompts
 @takes_outputs

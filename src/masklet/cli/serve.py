@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MISSING = 'masklet serve needs packages that are not installed: {}; install them with: pip install "masklet[serve]"'
 
 
-@click.command("serve", short_help="Open the web demo: click an object and watch it followed.")
+@click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", default=8321, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--token", metavar="TEXT", help="What visitors have to know.  [default: made up, unless on localhost]")

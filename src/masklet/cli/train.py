@@ -9,7 +9,7 @@ import click
 from masklet.cli.options import FILE
 
 
-@click.command("train", short_help="Train a network as a recipe says.")
+@click.command("train")
 @click.argument("recipe", type=FILE)
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("-o", "--out", type=FILE, metavar="FOLDER", help="The run's folder.  [default: runs/ and RECIPE's name]")

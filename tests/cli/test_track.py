@@ -20,6 +20,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from masklet.masks import decode_rle
+
 from .conftest import FRAMES, HEIGHT, WIDTH, write_clip
 
 Run = Callable[..., Result]
@@ -194,7 +196,7 @@ def test_ctrl_c_leaves_a_usable_video_and_says_how_to_go_on(weights: Path, tmp_p
     os.close(stderr)
     shown = read_until(terminal, r"\b[1-9]\d*/300 .*[\d.]+ frames/s")
     process.send_signal(signal.SIGINT)
-    shown += read_until(terminal, "another --out")
+    shown += read_until(terminal, r"--start \d+[^\n]*\n")
     assert process.wait(timeout=60) == 130
     os.close(terminal)
     last, next_frame = map(
@@ -202,7 +204,13 @@ def test_ctrl_c_leaves_a_usable_video_and_says_how_to_go_on(weights: Path, tmp_p
     )
     assert next_frame == last + 1
     assert size_and_rate(tmp_path / "overlay.mp4")[0] == last + 1
-    assert json.loads((tmp_path / "masks.json").read_text())["complete"] is False
+    masks = json.loads((tmp_path / "masks.json").read_text())
+    assert masks["complete"] is False
+    newest = decode_rle(masks["frames"][-1]["objects"][0]["segmentation"])
+    going_on = re.findall(rf"--mask {last}:(\S+)@1", shown)
+    assert len(going_on) == newest.any()
+    for path in going_on:
+        assert np.array_equal(np.asarray(Image.open(tmp_path / path)), newest)
 
 
 def read_until(terminal: int, pattern: str) -> str:

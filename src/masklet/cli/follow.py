@@ -55,6 +55,8 @@ class Run:
     seconds: float = 0.0
     was_stopped: bool = False
     """Ctrl-C came before the last frame."""
+    newest: FrameResult | None = None
+    """What was found on the last frame done."""
 
     @property
     def next(self) -> int:
@@ -120,6 +122,7 @@ def _counted(results: Iterator[FrameResult], run: Run, asked: Event) -> Iterator
     with tqdm(total=total, unit=" frames", bar_format=_BAR, disable=None) as bar:
         for result in results:
             yield result
+            run.newest = result
             run.frames += 1
             run.seconds = time.perf_counter() - begin
             bar.update()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FRAME = click.IntRange(min=0)
 
 
-@click.command("track", short_help="Follow objects through a video.", epilog=AT_THE_END_HELP)
+@click.command("track", epilog=AT_THE_END_HELP)
 @click.argument("video", type=FILE)
 @takes_prompts
 @takes_outputs
@@ -62,12 +62,26 @@ def track(
         click.echo(output.path)
     click.echo(run.speed, err=True)
     if run.was_stopped:
-        click.echo(_how_to_go_on(run), err=True)
+        click.echo(_how_to_go_on(run, outputs[0].path), err=True)
         click.get_current_context().exit(INTERRUPTED)
 
 
-def _how_to_go_on(run: Run) -> str:
+def _how_to_go_on(run: Run, beside: Path) -> str:
+    masks = "".join(f" --mask {frame}:{path}@{obj}" for frame, obj, path in _keep_newest(run, beside))
     return (
         f"Stopped: frames {run.done[0]} to {run.done[-1]} are finished and written. "
-        f"To go on, give the same command with --start {run.next} and another --out."
+        f"To go on from there, give the same command with another --out and: --start {run.next}{masks}"
     )
+
+
+def _keep_newest(run: Run, beside: Path) -> Iterator[tuple[int, int, Path]]:
+    """Write the newest masks as pictures, since what was remembered of the objects goes: (frame, object, path)."""
+    from PIL import Image
+
+    from masklet.video.writers import save_picture
+
+    for one in run.newest or ():
+        if one.mask.any() and not one.prompted:
+            path = beside.with_name(f"{beside.stem}-frame{run.newest.frame}-object{one.obj}.png")
+            save_picture(Image.fromarray(one.mask), path)
+            yield run.newest.frame, one.obj, path

@@ -135,6 +135,15 @@ def test_sound_that_mp4_cannot_hold_is_recoded(tmp_path: Path) -> None:
     assert pitch_hz(samples[4800:-4800]) == pytest.approx(440, abs=2)
 
 
+def test_sound_that_only_mp4_can_hold_is_recoded_for_mov(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "in.webm", 50, codec="libvpx-vp9", audio_hz=440, audio_codec="libopus")
+    for name, codec in (("out.mp4", "opus"), ("out.mov", "aac")):
+        write_plain(tmp_path / name, open_frames(path), range(50))
+        with av.open(str(tmp_path / name)) as written:
+            assert written.streams.audio[0].codec_context.codec.canonical_name == codec
+        assert pitch_hz(sound_of(tmp_path / name)[4800:-4800]) == pytest.approx(440, abs=2)
+
+
 def test_a_killed_process_leaves_a_video_that_plays(tmp_path: Path) -> None:
     script = f"""
 import numpy as np, os, signal

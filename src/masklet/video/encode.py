@@ -17,7 +17,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from masklet.video.source import ASSUMED_FPS, FrameSource
 
-_COPYABLE_TO_MP4 = ("aac", "mp3", "ac3", "eac3", "alac", "flac", "opus")
+_COPYABLE_TO_MOV = ("aac", "mp3", "ac3", "eac3", "alac")
+_COPYABLE_TO_MP4 = (*_COPYABLE_TO_MOV, "flac", "opus")
 _BT709 = 1
 _LIMITED_RANGE = 1
 
@@ -105,7 +106,8 @@ class VideoWriter:
         context.color_range = _LIMITED_RANGE
         self._first = frame_index
         if self._sound_path is not None:
-            self._sound = SoundTrack.of(self._sound_path, self._output, begin=self._source.time_of(frame_index))
+            copyable = _COPYABLE_TO_MOV if self.path.suffix.lower() == ".mov" else _COPYABLE_TO_MP4
+            self._sound = SoundTrack.of(self._sound_path, self._output, self._source.time_of(frame_index), copyable)
 
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgba" if self._alpha else "rgb24")
@@ -127,7 +129,7 @@ class SoundTrack:
         stream: AudioStream,
         output: OutputContainer,
         begin: float,
-        copyable: Collection[str] = _COPYABLE_TO_MP4,
+        copyable: Collection[str],
     ) -> None:
         self._container = container
         self._output = output
@@ -138,9 +140,7 @@ class SoundTrack:
         self._next = next(self._packets, None)
 
     @classmethod
-    def of(
-        cls, path: Path, output: OutputContainer, begin: float, copyable: Collection[str] = _COPYABLE_TO_MP4
-    ) -> SoundTrack | None:
+    def of(cls, path: Path, output: OutputContainer, begin: float, copyable: Collection[str]) -> SoundTrack | None:
         """None if the file has no sound that can be read."""
         try:
             container = av.open(str(path.resolve()), metadata_errors="replace")

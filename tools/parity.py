@@ -14,7 +14,7 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,9 @@ from masklet.sessions.settings import VideoSettings
 from masklet.sessions.video import VideoSession
 
 OWN_REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "parity"
-AS_PUBLISHED = VideoSettings(corrections="published", max_hole_area=0, compact=False, cached_frames=16)
+AS_PUBLISHED = VideoSettings(
+    corrections="published", checks_prompts=False, max_hole_area=0, compact=False, cached_frames=16
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def run_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[st
 
 def image_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
     """Prompts one after another on one picture."""
-    session = ImageSession(reference.network(case["config"]))
+    session = ImageSession(reference.network(case["config"]), checks_prompts=False)
     session.set_image(reference.picture(case["image"], case["image"].get("t", 0)))
     with torch.inference_mode():
         yield "embedding", session.network.without_memory(session.features)[0, ::16, ::8, ::8].numpy()
@@ -125,7 +127,8 @@ def video_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[
     with VideoSession(reference.network(case["config"]), frames, AS_PUBLISHED) as session:
         for i, step in enumerate(case["steps"]):
             if step["op"] == "propagate":
-                for result in propagate(session, step):
+                span = {"start": step.get("start"), "max_frames": step.get("max_frames")}
+                for result in session.propagate(**span, reverse=step.get("reverse", False)):
                     yield from _arrays(f"step{i}.frame{result.frame}", result)
             elif step["op"] == "remove":
                 session.remove(step["object"])
@@ -136,21 +139,17 @@ def video_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[
                 yield from _arrays(f"step{i}", result)
 
 
-def propagate(session: VideoSession, step: Mapping[str, Any]) -> Iterable[FrameResult]:
-    """A propagation; the published one does nothing when it goes backward from frame 0."""
-    reverse = step.get("reverse", False)
-    if reverse and step.get("start") == 0:
-        return []
-    return session.propagate(step.get("start"), max_frames=step.get("max_frames"), reverse=reverse)
-
-
 def compare(golden: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> Differences:
-    """The worst difference. Raises ValueError where arrays are missing or of another shape."""
+    """The worst difference. Raises ValueError where arrays are missing, too many, of another shape or not finite."""
+    if unexpected := sorted(ours.keys() - golden.keys()):
+        raise ValueError(f"{len(unexpected)} arrays which the published one did not give: {', '.join(unexpected[:5])}")
     worst = Differences()
     for name, array in golden.items():
         if name not in ours or ours[name].shape != array.shape:
             got = ours[name].shape if name in ours else "nothing"
             raise ValueError(f"{name}: expected shape {array.shape}, got {got}")
+        if not np.isfinite(ours[name]).all():
+            raise ValueError(f"{name}: expected finite numbers, got others among them")
         worst = worst.worst(_compare_array(name, array, ours[name]))
     return worst
 

@@ -73,6 +73,10 @@ def test_every_kind_of_difference_is_noticed():
         parity.compare(golden, {**golden, "step0.objects": np.array([1, 3])})
     with pytest.raises(ValueError, match="nothing"):
         parity.compare(golden, {})
+    with pytest.raises(ValueError, match="did not give: step1"):
+        parity.compare(golden, {**golden, "step1.area": np.array([[1000], [2000]])})
+    with pytest.raises(ValueError, match="finite"):
+        parity.compare(golden, {**golden, "prompt0.iou": np.array([np.nan])})
 
 
 def test_the_command_fails_when_golden_arrays_are_missing(tmp_path: Path):

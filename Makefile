@@ -35,7 +35,8 @@ types: $(VENV)/installed-test
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "masklet needs Python 3.10 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "no environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) .

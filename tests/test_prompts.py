@@ -132,13 +132,6 @@ def test_merging_nothing_gives_no_points():
     assert merged.labels_p.shape == (0,)
 
 
-def test_merging_checks_that_everything_is_inside():
-    with pytest.raises(ValueError, match="point"):
-        as_points(Points([[300, 5]]), None, VIDEO_HW)
-    with pytest.raises(ValueError, match="box"):
-        as_points(None, Box(0, 0, 300, 5), VIDEO_HW)
-
-
 def test_a_first_prompt_must_have_positive_content():
     with pytest.raises(ValueError, match="only negative clicks"):
         require_positive(Points([[1, 1]], [0]), None)

@@ -32,6 +32,11 @@ class MemoryBank:
     sparse: bool = False
     """Not every tracked frame leaves a memory: the most recent ones that did are attended to, each ``stride``-th."""
 
+    @property
+    def reach(self) -> int:
+        """Frames that tracking looks back over, conditioning frames not counted."""
+        return max(self.config.slots * self.stride, self.config.pointers)
+
     def select(self, frame: int, *, reverse: bool = False, frames: int | None = None, own: bool = True) -> Recollection:
         """The memories for ``frame``.
 

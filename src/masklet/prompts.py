@@ -156,15 +156,13 @@ Prompt = Points | Box | Mask
 def as_points(points: Points | None, box: Box | None, video_hw: tuple[int, int]) -> UnitPoints:
     """Merges clicks and a box of one object into the points that the network takes: the box's corners come first.
 
-    Raises ValueError when something is outside the picture. Without clicks and box the result has no points.
+    Without clicks and box the result has no points.
     """
     parts: list[UnitPoints] = []
     if box is not None:
-        box.check_inside(video_hw)
         corner_labels = np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], dtype=np.int32)
         parts.append(UnitPoints(box.unit_xy(video_hw), corner_labels))
     if points is not None:
-        points.check_inside(video_hw)
         parts.append(UnitPoints(points.unit_xy(video_hw), points.labels))
     if not parts:
         return UnitPoints(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.int32))

@@ -150,6 +150,22 @@ def test_holes_are_filled_and_specks_removed_up_to_their_area(network):
     assert (untouched[6, 6:8] < 0).all()
 
 
+def test_what_is_fed_back_keeps_its_holes_and_specks(network, clip):
+    plain, cleaning = ImageSession(network), ImageSession(network, max_hole_area=40, max_sprinkle_area=40)
+    results = []
+    for session in (plain, cleaning):
+        session.set_image(clip[0])
+        results.append(session.predict(CLICK))
+    assert np.array_equal(results[0].low_res, results[1].low_res)
+
+
+def test_prompts_are_taken_unchecked_where_that_is_wanted(network, clip):
+    session = ImageSession(network, checks_prompts=False)
+    session.set_image(clip[0])
+    assert session.predict(Points((15, 20), 0)).low_res.shape[0] == 3
+    assert session.predict(box=Box(-10, -10, 20, 20), candidates=False).low_res.shape[0] == 1
+
+
 def test_the_mask_threshold_decides_what_is_inside(network, clip):
     strict = ImageSession(network, mask_threshold=1.0)
     strict.set_image(clip[0])
@@ -170,6 +186,7 @@ def test_the_mask_threshold_decides_what_is_inside(network, clip):
         ({"points": [CLICK, Points([(1, 1), (2, 2)])]}, "equally many points"),
         ({"points": CLICK, "mask": np.zeros((5, 5), dtype=np.float32)}, "expected low-res logits"),
         ({"mask": Mask(np.ones((5, 5), dtype=bool))}, "5x5 but the picture is 48x80"),
+        ({"mask": Mask(np.zeros((48, 80), dtype=bool))}, "an empty mask"),
     ],
 )
 def test_prompts_that_do_not_fit_are_refused(session: ImageSession, arguments, message):

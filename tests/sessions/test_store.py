@@ -53,6 +53,17 @@ def test_a_record_larger_than_the_bound_goes_straight_to_disk():
     assert is_sheet(store[1], 5)
 
 
+def test_forgetting_reads_nothing_from_disk(monkeypatch: pytest.MonkeyPatch):
+    spill = Spill(ram_bytes=256)
+    store = SpillingStore(spill, Sheet)
+    for key in range(5):
+        store[key] = sheet(key)
+    monkeypatch.setattr(spill, "read", None)
+    store.clear()
+    assert not store
+    assert spill.used_bytes == 0
+
+
 def test_a_rewritten_record_is_the_new_one_whether_the_old_one_was_on_disk_or_not():
     store = SpillingStore(Spill(ram_bytes=256), Sheet)
     store[0] = sheet(1)

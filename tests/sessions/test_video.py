@@ -432,6 +432,44 @@ def test_frames_behind_the_kept_ones_are_forgotten_but_prompts_are_not(network, 
     assert camera.result(0)[1].mask.any()
     assert camera.result(8)[1].mask.any()
     assert not camera.result(3)[1].mask.any()
+    with pytest.raises(VideoError, match="only the newest 5 are"):
+        camera.prompt(3, 2, CLICK)
+
+
+def test_forgetting_results_changes_nothing_of_what_follows(network, clip):
+    runs = []
+    for keep_frames in (None, 1):
+        camera = VideoSession(network, keep_frames=keep_frames, **EXACT)
+        camera.step(clip[0])
+        camera.prompt(0, 1, CLICK)
+        runs.append([camera.step(frame).low_res_ohw[0] for frame in clip[1:]])
+    assert all(torch.equal(kept, forgotten) for kept, forgotten in zip(*runs, strict=True))
+
+
+def test_memories_that_no_frame_attends_to_any_more_are_forgotten_but_corrections_are_not(network, clip):
+    long = (clip * 4)[:40]
+    with VideoSession(network, long, keep_frames=4) as session:
+        session.prompt(0, 1, CLICK)
+        list(session.propagate(end=5))
+        session.prompt(5, 1, OTHER_CLICK)
+        list(session.propagate(6))
+        bank = session._objects[1].bank
+        assert len(bank.tracked) < 30
+        assert 5 in bank.tracked
+        session.clear(0, 1)
+        assert list(bank.conditioning) == [5]
+
+
+def test_pictures_given_to_step_lie_in_the_named_folder_within_their_bound(network, clip, tmp_path):
+    camera = VideoSession(network, spill_folder=tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match="missing"):
+        camera.step(clip[0])
+    camera = VideoSession(network, step_disk_bytes=3 * clip[0].nbytes)
+    for frame in clip[:5]:
+        camera.step(frame)
+    assert camera.prompt(2, 1, CLICK).frame == 2
+    with pytest.raises(VideoError, match="frame 1 is no longer kept"):
+        camera.prompt(1, 1, CLICK)
 
 
 def test_holes_of_a_few_pixels_are_filled(start):
@@ -461,6 +499,26 @@ def test_clearing_memory_around_prompts_forgets_tracked_neighbours(start):
         session.prompt(4, 1, OTHER_CLICK)
     runs = [low_res(session.propagate(7, 8), 1) for session in (plain, cleared)]
     assert differ(runs[0][7], runs[1][7])
+    assert list(cleared._objects[1].bank.tracked) == [4, 7, 8]
+
+
+def test_a_correction_outlives_the_first_prompt_whose_neighbours_were_cleared(start):
+    session = start(clear_memory_around_prompts=True)
+    session.prompt(0, 1, CLICK)
+    list(session.propagate(end=6))
+    session.prompt(4, 1, OTHER_CLICK)
+    list(session.propagate(5, 6))
+    session.clear(0, 1)
+    assert [result.frame for result in session.propagate(7, 8)] == [7, 8]
+    assert session.prompted_frames(1) == (4,)
+
+
+def test_nothing_is_followed_backward_from_frame_0_as_published(start):
+    session = start(corrections="published")
+    session.prompt(0, 1, CLICK)
+    assert list(session.propagate(reverse=True)) == []
+    assert [result.frame for result in session.propagate(end=1)] == [0, 1]
+    assert session.prompt(0, 1, OTHER_CLICK).frame == 0
 
 
 @pytest.mark.parametrize(
@@ -553,6 +611,8 @@ def test_tracking_goes_on_after_a_broken_picture(network, clip, tmp_path):
     with VideoSession(network, tmp_path) as session:
         session.prompt(0, 1, CLICK)
         assert [result.frame for result in session.propagate()] == [0, 1, 2, 3, 4]
+        assert len(session.problems) == 1
+        assert "2.png cannot be read" in session.problems[0]
 
 
 def test_a_frame_result_without_objects_is_empty(network, clip):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -418,8 +420,34 @@ def test_an_iterator_keeps_at_most_so_many_bytes_and_says_which_frames_are_gone(
     with IteratorFrames((numbered_frame(number) for number in range(9)), disk_bytes=4 * HEIGHT * WIDTH * 3) as frames:
         assert number_in(frames[8]) == 8
         assert [number_in(frames[index]) for index in (5, 6, 7)] == [5, 6, 7]
-        with pytest.raises(VideoError, match=r"frame 4 is no longer kept.*larger disk_bytes"):
+        with pytest.raises(VideoError, match=r"frame 4 is no longer kept, only the newest 4 are"):
             frames[4]
+
+
+def test_an_iterator_that_fails_has_not_ended() -> None:
+    def camera() -> Iterator[np.ndarray]:
+        yield numbered_frame(0)
+        raise IndexError("no such picture")
+
+    with open_frames(camera()) as frames, pytest.raises(RuntimeError, match=r"failed at frame 1.*no such picture"):
+        list(frames)
+
+
+def test_a_frame_that_could_not_be_written_is_not_lost() -> None:
+    with IteratorFrames(numbered_frame(number) for number in range(4)) as frames:
+        with files_of_at_most(3 * HEIGHT * WIDTH + 100), pytest.raises(OSError, match=r"frame 1 could not.*with space"):
+            frames[1]
+        assert [number_in(frames[index]) for index in (1, 0, 2)] == [1, 0, 2]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_error_of_the_iterator_is_passed_on_and_earlier_frames_stay() -> None:

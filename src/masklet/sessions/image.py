@@ -89,8 +89,9 @@ class ImageSession:
         picture, image_hw = self._picture(image)
         objects, several = _objects(points, box)
         mask_logits = None if mask is None else self._mask_logits(mask, image_hw, len(objects))
-        unit_points = _checked(objects, image_hw, has_mask=mask is not None)
-        batch = prompt_batch(unit_points, mask_logits, self.network.device)
+        if self.settings.checks_prompts:
+            _check(objects, mask, image_hw)
+        batch = prompt_batch(_unit_points(objects, image_hw), mask_logits, self.network.device)
         conditioned_1chw = self.network.without_memory(picture)
         prediction = self.network.decode(
             picture,
@@ -99,8 +100,8 @@ class ImageSession:
             candidates=candidates,
             stability=self.settings.stability,
         )
-        low_res_okhw = self._cleaned(prediction.logits_okhw.float())
-        logits = masks.resize_logits(low_res_okhw, image_hw).cpu().numpy()
+        low_res_okhw = prediction.logits_okhw.float()
+        logits = masks.resize_logits(self._cleaned(low_res_okhw), image_hw).cpu().numpy()
         arrays = (
             logits > self.settings.mask_threshold,
             logits,
@@ -178,7 +179,7 @@ class ImageSession:
         return logits.reshape(-1, 1, side, side).expand(objects, -1, -1, -1)
 
     def _cleaned(self, low_res_okhw: Tensor) -> Tensor:
-        """Without small holes and specks."""
+        """Without small holes and specks, both told by the logits as they are."""
         holes, specks = self.settings.max_hole_area, self.settings.max_sprinkle_area
         if not holes and not specks:
             return low_res_okhw
@@ -187,9 +188,9 @@ class ImageSession:
         for logits_hw in cleaned.flatten(0, 1):
             inside_hw = logits_hw.cpu().numpy() > at
             filled_hw = masks.fill_small_holes(inside_hw, holes + 1)
-            kept_hw = masks.remove_small_components(filled_hw, specks + 1, keep_largest=False)
+            kept_hw = masks.remove_small_components(inside_hw, specks + 1, keep_largest=False)
             logits_hw[torch.from_numpy(filled_hw & ~inside_hw)] = at + FILLED_MARGIN
-            logits_hw[torch.from_numpy(filled_hw & ~kept_hw)] = at - FILLED_MARGIN
+            logits_hw[torch.from_numpy(inside_hw & ~kept_hw)] = at - FILLED_MARGIN
         return cleaned
 
 
@@ -215,19 +216,28 @@ def _objects(
         raise ValueError(
             f"expected as many boxes as sets of points, at least one, got {len(all_boxes)} and {len(all_points)}"
         )
+    for one, other in zip(all_points, all_boxes, strict=True):
+        if not isinstance(one, (Points, type(None))) or not isinstance(other, (Box, type(None))):
+            got = f"points={type(one).__name__} and box={type(other).__name__}"
+            raise ValueError(f"expected points=Points(...), box=Box(...) or both, got {got}")
     several = many_points is not None or many_boxes is not None
     return list(zip(all_points, all_boxes, strict=True)), several  # type: ignore[arg-type]
 
 
-def _checked(
-    objects: list[tuple[Points | None, Box | None]], image_hw: tuple[int, int], has_mask: bool
-) -> list[UnitPoints]:
+def _check(
+    objects: list[tuple[Points | None, Box | None]], mask: Mask | np.ndarray | Tensor | None, image_hw: tuple[int, int]
+) -> None:
+    """Raises ValueError for prompts outside the picture or without positive content. Low-res logits may have any."""
+    drawn = mask if isinstance(mask, Mask) else None
     for points, box in objects:
-        if not isinstance(points, (Points, type(None))) or not isinstance(box, (Box, type(None))):
-            got = f"points={type(points).__name__} and box={type(box).__name__}"
-            raise ValueError(f"expected points=Points(...), box=Box(...) or both, got {got}")
-        if not has_mask:
-            require_positive(points, box)
+        for prompt in (points, box):
+            if prompt is not None:
+                prompt.check_inside(image_hw)
+        if mask is None or drawn is not None:
+            require_positive(points, box, drawn)
+
+
+def _unit_points(objects: list[tuple[Points | None, Box | None]], image_hw: tuple[int, int]) -> list[UnitPoints]:
     unit_points = [as_points(points, box, image_hw) for points, box in objects]
     if len({len(points.labels_p) for points in unit_points}) > 1:
         raise ValueError("objects that are predicted together need equally many points; predict them one by one")

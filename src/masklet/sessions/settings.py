@@ -24,6 +24,8 @@ class ImageSettings:
     """Holes of at most so many low-res pixels are filled."""
     max_sprinkle_area: int = 0
     """Separate specks of at most so many low-res pixels are removed."""
+    checks_prompts: bool = True
+    """Refuse prompts outside the picture or without positive content. The published predictors take them."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,11 @@ class VideoSettings:
     "keep" (default): the corrected result stands when propagation passes the frame, and is remembered like the
     results around it. "condition": the frame moreover becomes a conditioning frame, which all others attend to, as in
     training. "published": as the published predictor does, the frame is tracked anew and the correction lost when a
-    propagation passes; prompts are taken without the checks for positive content.
+    propagation passes.
     """
+    checks_prompts: bool = True
+    """Refuse prompts outside the picture, and first prompts without positive content. The published predictor takes
+    them."""
     binarise_prompted: bool = True
     """Remember masks that a user prompted as certain."""
     non_overlap: bool = False
@@ -69,10 +74,13 @@ class VideoSettings:
     """Frames whose image features are held, so that clicks on the same frame are answered quickly."""
     ram_bytes: int = 64 << 20
     """Results and memories beyond this lie on disk."""
+    step_disk_bytes: int = 8 << 30
+    """Pictures given to ``step`` are kept on disk, so that they can be prompted later; beyond this the oldest go."""
     spill_folder: str | Path | None = None
-    """Where they lie; None: in the system's temporary folder."""
+    """Where all of that lies; None: in the system's temporary folder."""
     keep_frames: int | None = None
-    """Forget results that are so many frames behind the newest one, for cameras that never end. None: keep all."""
+    """Forget what is so many frames behind the newest one, results and pictures given to ``step``, for cameras that
+    never end. What the user prompted stays, and so do memories that are still attended to. None: keep all."""
     compact: bool = True
     """Hold memories as bfloat16, as published, and logits as float16. False: as float32."""
     offload: bool = True

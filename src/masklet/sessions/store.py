@@ -149,6 +149,11 @@ class SpillingStore(MutableMapping[int, T], Generic[T]):
         del self._places[key]
         self._spill.forget(self, key)
 
+    def clear(self) -> None:
+        """Forget all records, none of which is read for it."""
+        for key in list(self._places):
+            del self[key]
+
     def __contains__(self, key: object) -> bool:
         return key in self._places
 

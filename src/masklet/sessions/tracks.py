@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -91,12 +92,12 @@ class TrackedObject:
             into, out_of = out_of, into
         self.masks[frame] = mask
         into[frame] = memory
-        out_of.pop(frame, None)
+        drop(out_of, frame)
 
     def carry(self, frame: int, mask: ObjectMask) -> None:
         """Store a result that leaves no memory."""
         self.masks[frame] = mask
-        self.bank.tracked.pop(frame, None)
+        drop(self.bank.tracked, frame)
 
     def clear(self, frame: int) -> None:
         """Drop the prompts of a frame and what came of them.
@@ -105,7 +106,7 @@ class TrackedObject:
         """
         self.prompts.pop(frame, None)
         for by_frame in (self.masks, self.drafts, self.bank.conditioning, self.bank.tracked):
-            by_frame.pop(frame, None)
+            drop(by_frame, frame)
         if not self.prompts:
             self.forget_all()
         elif not self.bank.conditioning:
@@ -116,19 +117,29 @@ class TrackedObject:
         for by_frame in (self.prompts, self.masks, self.drafts, self.bank.conditioning, self.bank.tracked, self.passed):
             by_frame.clear()
 
-    def forget_tracked(self, first: int, last: int, *, results: bool = False) -> None:
-        """Drop the memories of tracked frames from ``first`` to ``last``, on demand with their results."""
+    def forget_memories(self, first: int, last: int) -> None:
+        """Drop the memories of tracked frames from ``first`` to ``last``. Those that the user corrected stay."""
         for frame in range(max(first, 0), last + 1):
-            self.bank.tracked.pop(frame, None)
-            if results and frame not in self.prompts:
-                self.masks.pop(frame, None)
-                self.passed.pop(frame, None)
+            if frame not in self.prompts:
+                drop(self.bank.tracked, frame)
+
+    def forget_result(self, frame: int) -> None:
+        """Drop what was found on a frame, unless the user prompted it."""
+        if frame not in self.prompts:
+            drop(self.masks, frame)
+            drop(self.passed, frame)
 
     def _promote_corrections(self) -> None:
         for frame, prompts in self.prompts.items():
             self.prompts[frame] = replace(prompts, with_memory=False)
             if frame in self.bank.tracked:
                 self.bank.conditioning[frame] = self.bank.tracked.pop(frame)
+
+
+def drop(by_frame: MutableMapping[int, Any], frame: int) -> None:
+    """Forget what a mapping has of a frame, if anything, without reading it as ``pop`` would."""
+    if frame in by_frame:
+        del by_frame[frame]
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,9 @@ class SharedKeys(MutableMapping[int, FrameMemory]):
 
     def __delitem__(self, frame: int) -> None:
         del self._own[frame]
+
+    def clear(self) -> None:
+        self._own.clear()
 
     def __contains__(self, frame: object) -> bool:
         return frame in self._own

@@ -39,7 +39,7 @@ from masklet.sessions.inputs import drawn_tensor, frame_tensor, prompt_batch
 from masklet.sessions.results import FrameResult, ObjectResult, probabilities
 from masklet.sessions.settings import VideoSettings
 from masklet.sessions.store import Spill, SpillingStore
-from masklet.sessions.tracks import FramePrompts, ImageKey, SharedKeys, TrackedObject
+from masklet.sessions.tracks import FramePrompts, ImageKey, SharedKeys, TrackedObject, drop
 from masklet.video.read import FrameSource, IteratorFrames, open_frames
 
 HOLE_LOGIT = 0.1
@@ -93,6 +93,12 @@ class VideoSession(Closing):
         if self._source is None or self._steps.count:
             return self._steps.count
         return self._source.frame_count
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong so far with a video that can be followed all the same: broken frames, an early end."""
+        source = self._frames()
+        return (*source.problems, *source.damaged.values())
 
     def prompted_frames(self, obj: int) -> tuple[int, ...]:
         """Frames on which the object has prompts, in order."""
@@ -175,6 +181,8 @@ class VideoSession(Closing):
         for obj in objects or ():
             self._object(obj)
         last = self._last_frame(first, end, max_frames, reverse)
+        if self._is_published and reverse and first == 0:
+            return iter(())  # frame 0 itself is followed only on the way forward
         self._run = _Run(first, last, reverse, None if objects is None else frozenset(objects))
         return self._follow(self._run)
 
@@ -190,7 +198,13 @@ class VideoSession(Closing):
             raise ValueError("this session has its own frames, use propagate; step is for VideoSession(network)")
         self._steps.waiting.append(picture)
         if self._source is None:
-            self._use(IteratorFrames(self._steps))
+            settings = self.settings
+            keep = None if settings.keep_frames is None else settings.keep_frames + 1
+            self._use(
+                IteratorFrames(
+                    self._steps, disk_bytes=settings.step_disk_bytes, keep=keep, folder=settings.spill_folder
+                )
+            )
         frame = self._steps.count
         self._frames()[frame]
         self._steps.count += 1
@@ -357,11 +371,12 @@ class VideoSession(Closing):
     ) -> FramePrompts:
         """All prompts of the frame, with whether they are answered with memory."""
         wanted = track.prompts.get(frame, FramePrompts()).updated(prompts, replaces)
-        wanted.check_inside(self.video_hw)
         wanted = replace(wanted, with_memory=frame in track.passed if self._is_published else track.corrects(frame))
-        shows_absence = wanted.mask is not None and bool(track.prompts)
-        if not (self._is_published or wanted.with_memory or shows_absence or track.latest(frame)):
-            require_positive(wanted.points, wanted.box, wanted.mask)
+        if self.settings.checks_prompts:
+            wanted.check_inside(self.video_hw)
+            shows_absence = wanted.mask is not None and bool(track.prompts)
+            if not (wanted.with_memory or shows_absence or track.latest(frame)):
+                require_positive(wanted.points, wanted.box, wanted.mask)
         return wanted
 
     @property
@@ -375,16 +390,21 @@ class VideoSession(Closing):
     def _clear_around(self, track: TrackedObject, frame: int) -> None:
         if self.settings.clear_memory_around_prompts:
             reach = self.settings.memory_stride * self.network.config.memory.slots
-            track.forget_tracked(frame - reach, frame + reach)
+            track.forget_memories(frame - reach, frame + reach)
 
     def _forget_behind(self, frame: int, reverse: bool) -> None:
-        if self.settings.keep_frames is None:
+        """Results beyond ``keep_frames``, and memories once no frame attends to them any more."""
+        kept = self.settings.keep_frames
+        if kept is None or not self._objects:
             return
-        behind = frame + self.settings.keep_frames if reverse else frame - self.settings.keep_frames
+        direction = -1 if reverse else 1
+        reach = max(track.bank.reach for track in self._objects.values()) * self.settings.keyframes
+        unattended = frame - direction * max(kept, reach + 1)
         for track in self._objects.values():
-            track.forget_tracked(behind, behind, results=True)
-        if not any(behind in track.prompts for track in self._objects.values()):
-            self._keys.pop(behind, None)
+            track.forget_result(frame - direction * kept)
+            track.forget_memories(unattended, unattended)
+        if not any(unattended in track.prompts for track in self._objects.values()):
+            drop(self._keys, unattended)
 
     def _new_object(self) -> TrackedObject:
         bank = MemoryBank(
@@ -497,8 +517,6 @@ class _Steps:
         return self
 
     def __next__(self) -> Any:
-        if not self.waiting:
-            raise IndexError(f"frame {self.count} has not come yet; pass it to step")
         return self.waiting.popleft()
 
 

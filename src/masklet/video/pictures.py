@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import struct
 import tempfile
@@ -115,21 +117,33 @@ class IteratorFrames(FrameSource):
     """Frames of an iterator (a camera, a generator), taken from it only when needed.
 
     Frames already taken can be read again: they are kept on disk, uncompressed, in a temporary file of at most
-    `disk_bytes` that vanishes on close; the oldest give way. RAM does not grow. The length is known once the
-    iterator has ended.
+    `disk_bytes` and `keep` frames (None: as many as fit) that vanishes on close; the oldest give way. It lies in
+    `folder`, by default the system's temporary folder. RAM does not grow. The length is known once the iterator has
+    ended. A frame that could not be written is not lost: it is tried again when it is asked for again.
     """
 
-    def __init__(self, frames: Iterable[Any], *, fps: Fraction | None = None, disk_bytes: int = 32 << 30) -> None:
+    def __init__(
+        self,
+        frames: Iterable[Any],
+        *,
+        fps: Fraction | None = None,
+        disk_bytes: int = 32 << 30,
+        keep: int | None = None,
+        folder: str | Path | None = None,
+    ) -> None:
         super().__init__(strict=True)
         self._frames = iter(frames)
         self._lock = RLock()
         self._taken = 0
         self._ended = False
         self.fps = fps
-        self._spool = tempfile.TemporaryFile(prefix="masklet-frames-")  # noqa: SIM115 - closed by close()
+        self._folder = folder
+        self._spool = tempfile.TemporaryFile(prefix="masklet-frames-", dir=folder, buffering=0)  # noqa: SIM115
         self._newest = self._first_frame()
+        self._unwritten: np.ndarray | None = None
         self.video_hw = (self._newest.shape[0], self._newest.shape[1])
-        self._capacity = max(disk_bytes // self._newest.nbytes, 2)
+        fitting = disk_bytes // self._newest.nbytes
+        self._capacity = max(fitting if keep is None else min(keep, fitting), 2)
         self._keep(self._newest)
 
     @property
@@ -157,24 +171,38 @@ class IteratorFrames(FrameSource):
         raise VideoError("the iterator gave no frames; it may have been used up already")
 
     def _take(self) -> None:
+        if self._unwritten is None:
+            self._unwritten = check_frame(_as_array(self._next()), self._taken, self.video_hw)
+        self._keep(self._unwritten)
+        self._unwritten = None
+
+    def _next(self) -> Any:
         try:
-            frame = next(self._frames)
+            return next(self._frames)
         except StopIteration:
             self._ended = True
             raise IndexError(f"the iterator ended after {self._taken} frames") from None
-        self._newest = check_frame(_as_array(frame), self._taken, self.video_hw)
-        self._keep(self._newest)
+        except IndexError as error:  # which would be taken for the end
+            raise RuntimeError(f"the iterator failed at frame {self._taken}: {error}") from error
 
     def _keep(self, frame: np.ndarray) -> None:
-        self._spool.seek(self._taken % self._capacity * frame.nbytes)
-        self._spool.write(np.ascontiguousarray(frame).data)
+        try:
+            self._spool.seek(self._taken % self._capacity * frame.nbytes)
+            if self._spool.write(np.ascontiguousarray(frame).data) < frame.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise OSError(
+                f"frame {self._taken} could not be written to {self._folder or tempfile.gettempdir()}: {error}; "
+                "keep fewer frames, or name a folder with space"
+            ) from error
+        self._newest = frame
         self._taken += 1
 
     def _recall(self, index: int) -> np.ndarray:
         if index < self._taken - self._capacity:
             raise VideoError(
-                f"frame {index} is no longer kept: {self._capacity} frames fit into disk_bytes; "
-                "pass a larger disk_bytes to IteratorFrames"
+                f"frame {index} is no longer kept, only the newest {self._capacity} are; "
+                "pass a larger keep or disk_bytes to IteratorFrames"
             )
         frame = np.empty((*self.video_hw, 3), dtype=np.uint8)
         self._spool.seek(index % self._capacity * frame.nbytes)
@@ -193,7 +221,7 @@ def _is_picture(path: Path) -> bool:
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part]
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def _as_array(frame: Any) -> np.ndarray:

@@ -24,3 +24,9 @@ def test_help_tells_where_it_listens_and_what_it_takes():
 
 def test_a_port_that_is_none_is_refused():
     assert CliRunner().invoke(main, ["serve", "--port", "70000"]).exit_code == 2
+
+
+def test_an_empty_token_is_refused_before_anything_is_loaded():
+    result = CliRunner().invoke(main, ["serve", "--host", "0.0.0.0", "--token", "", "--weights", "nothing"])  # noqa: S104
+    assert result.exit_code == 2
+    assert "expected a token of at least 8" in result.output

@@ -75,6 +75,12 @@ def test_without_the_token_nothing_is_given_and_the_address_with_it_sets_a_cooki
     assert client.get("/api/limits").status_code == 200
 
 
+@pytest.mark.parametrize("token", ["", "short", "with a space", "ungültiges-token"])
+def test_a_token_that_lets_everybody_in_or_is_easily_guessed_is_refused(served: Callable[..., TestClient], token: str):
+    with pytest.raises(ValueError, match="at least 8"):
+        served(token=token)
+
+
 @pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/..%5c..%5capp.py", "//etc/passwd"])
 def test_no_path_leads_out_of_the_page_s_folder(served: Callable[..., TestClient], path: str):
     answer = served().get(path)

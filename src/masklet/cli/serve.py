@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import click
 
@@ -57,16 +58,18 @@ def serve(
         from masklet.server.app import LOCAL_NAMES, make_app
         from masklet.server.app import serve as run
         from masklet.server.limits import Limits
-        from masklet.server.security import is_loopback, new_token
+        from masklet.server.security import checked_token, is_loopback, new_token
     except ModuleNotFoundError as error:
         raise click.ClickException(MISSING.format(error.name)) from error
     limits = Limits(upload_bytes=max_mb << 20, seconds=max_minutes * 60, side=max_side, idle_minutes=idle_minutes)
-    if token is None and not is_loopback(host):
+    if token is not None:
+        checked_token(token)
+    elif not is_loopback(host):
         token = new_token()
     is_anywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     hosts = (*names, "*") if is_anywhere and not names else (*LOCAL_NAMES, host, *names)
     app = make_app(load(), limits=limits, hosts=hosts, token=token, keep=keep)
-    address = f"http://{_shown(host)}:{port}/" + (f"?token={token}" if token else "")
+    address = f"http://{_shown(host)}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
     click.echo(f"masklet is at {address} - stop it with Ctrl-C")
     if browser:
         Timer(1.0, webbrowser.open, [address]).start()

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "masklet-token"
 ADDRESSES = 10_000
+TOKEN_LENGTH = 8
+"""Characters of a token, at least."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 HEADERS = {
@@ -84,13 +86,13 @@ class Guard:
 
     Lets in those who name a known host (so that a page of another site cannot reach a local server under a name of its
     own), come from no other site, ask not too often, and know the token where there is one. The token comes as a bearer
-    token or a cookie; a page that is opened with ``?token=`` gets the cookie.
+    token or a cookie; a page that is opened with ``?token=`` gets the cookie. Raises ValueError for a poor token.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None, requests_per_minute: int) -> None:
         self._app = app
         self._hosts = {host.lower() for host in hosts}
-        self._token = token
+        self._token = None if token is None else checked_token(token)
         self._allowances = Allowances(requests_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,6 +156,16 @@ def is_loopback(host: str) -> bool:
 def new_token() -> str:
     """A token that cannot be guessed."""
     return secrets.token_urlsafe(24)
+
+
+def checked_token(token: str) -> str:
+    """The token itself. Raises ValueError for one that is too short, or that cannot stand in a header."""
+    if len(token) < TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError(
+            f"expected a token of at least {TOKEN_LENGTH} letters, digits or signs without spaces, got one of "
+            f"{len(token)}; choose another one, or none, and one is made up where it is needed"
+        )
+    return token
 
 
 def _is_own(origin: str | None, host: str) -> bool:

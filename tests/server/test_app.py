@@ -19,7 +19,7 @@ from masklet.server.workspaces import Workspace, Workspaces
 from masklet.sessions.video import VideoSession
 from masklet.video.file import VideoFile
 
-from .conftest import opened
+from .conftest import opened, upload
 from .test_live import page
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -95,8 +95,15 @@ def test_too_many_requests_are_refused(served: Callable[..., TestClient]):
 
 def test_too_many_openings_are_refused(served: Callable[..., TestClient]):
     client = served(opened_per_minute=2)
-    answers = [client.post("/api/uploads", json={"size": 5}).status_code for _ in range(3)]
+    answers = [client.post("/api/sessions", json={"sample": True}).status_code for _ in range(3)]
     assert answers == [201, 201, 429]
+
+
+def test_as_many_pictures_can_be_uploaded_as_a_session_takes(served: Callable[..., TestClient]):
+    client = served(opened_per_minute=2, pictures=100)
+    uploads = [upload(client, b"x") for _ in range(101)]
+    assert "1 to 100 pictures" in client.post("/api/sessions", json={"uploads": uploads}).json()["error"]
+    assert client.post("/api/sessions", json={"uploads": uploads[:-1]}).status_code == 201
 
 
 def test_the_video_is_given_in_parts(served: Callable[..., TestClient], uploaded: Path):

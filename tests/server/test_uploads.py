@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+
+from masklet.server.errors import Refusal
+from masklet.server.limits import Limits
+from masklet.server.uploads import Uploads
 
 from .conftest import opened, send_part, upload
 
@@ -32,6 +37,44 @@ def test_more_than_announced_or_allowed_is_refused(served: Callable[..., TestCli
     small = client.post("/api/uploads", json={"size": 10}).json()["id"]
     assert send_part(client, small, 0, bytes(11)).status_code == 413
     assert client.post("/api/uploads", json={"size": 4000}).status_code == 507
+
+
+def test_the_files_of_one_address_that_wait_are_bounded(served: Callable[..., TestClient]):
+    client = served(uploads_per_address=2)
+    answers = [client.post("/api/uploads", json={"size": 5}).status_code for _ in range(3)]
+    assert answers == [201, 201, 429]
+
+
+def test_a_part_whose_connection_died_silently_gives_way_to_the_next_one(tmp_path: Path):
+    async def parts(*all_of_them: bytes, until: asyncio.Event | None = None) -> AsyncIterator[bytes]:
+        for part in all_of_them:
+            yield part
+        if until is not None:
+            await until.wait()
+            yield b"late"
+
+    async def both() -> bytes:
+        uploads, woken = Uploads(tmp_path, Limits()), asyncio.Event()
+        coming = uploads.begin(10)
+        dead = asyncio.create_task(uploads.append(coming.id, 0, parts(b"01", b"23", until=woken)))
+        while coming.offset < 4:
+            await asyncio.sleep(0)
+        assert (await uploads.append(coming.id, 4, parts(b"456", b"789"))).offset == 10
+        woken.set()
+        with pytest.raises(Refusal, match="took the place"):
+            await dead
+        return coming.path.read_bytes()
+
+    assert asyncio.run(both()) == b"0123456789"
+
+
+def test_an_upload_of_which_nothing_comes_any_more_expires(tmp_path: Path):
+    uploads = Uploads(tmp_path, Limits())
+    coming = uploads.begin(10)
+    uploads.expire(3600)
+    assert uploads.get(coming.id) is coming
+    uploads.expire(-1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a\\b\0c.mp4", "\u202e.mp4"])

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.server.errors import Refusal
@@ -52,7 +53,13 @@ def make_app(
         with owned(keep) if keep else _temporary(folder) as place:
             uploads = Uploads(place / "uploads", bounds)
             workspaces = Workspaces(network, place / "sessions", bounds, uploads, keeps=keep is not None)
-            app.state.masklet = State(bounds, uploads, workspaces, Allowances(bounds.opened_per_minute))
+            app.state.masklet = State(
+                bounds,
+                uploads,
+                workspaces,
+                Allowances(bounds.opened_per_minute),
+                asyncio.Semaphore(bounds.pictures_at_once),
+            )
             looking = asyncio.create_task(_expire(workspaces))
             yield
             looking.cancel()
@@ -61,9 +68,10 @@ def make_app(
             await workspaces.close_all()
 
     app = FastAPI(title="masklet", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, hosts=tuple(hosts), token=token, requests_per_minute=bounds.requests_per_minute)
+    app.add_middleware(Guard, hosts=tuple(hosts), token=token, limits=bounds)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _not_done)
     app.include_router(api)
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app
@@ -78,6 +86,7 @@ def serve(app: FastAPI, host: str, port: int, limits: Limits) -> None:
         log_level="warning",
         ws_max_size=limits.message_bytes,
         ws_max_queue=8,
+        limit_concurrency=limits.connections,
         timeout_graceful_shutdown=5,
         server_header=False,
     )
@@ -98,6 +107,11 @@ async def _expire(workspaces: Workspaces) -> None:
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     return JSONResponse({"error": str(error)}, error.status)
+
+
+def _not_done(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 def _not_valid(_: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,8 @@ class Limits:
     """Of one request that brings a part of a file."""
     stored_bytes: int = 20 << 30
     """Of all files that are being uploaded, together."""
+    uploads_per_address: int = 1200
+    """Files of one address that are not opened yet."""
     pictures: int = 300
     """Files of one video that is made of pictures."""
     seconds: float = 900
@@ -39,6 +41,16 @@ class Limits:
     """Pages that show one session at once."""
     objects: int = 100
     """Objects of one session."""
+    json_bytes: int = 64 << 10
+    """Of one request other than parts of files and pictures."""
+    silence_seconds: float = 20
+    """Time without a byte of a request that has begun, after which it is given up."""
+    pictures_at_once: int = 4
+    """Pictures between background and objects that are taken in at once."""
+    picture_seconds: float = 60
+    """Time in which such a picture has to come."""
+    connections: int = 500
+    """At once, of all pages together."""
     message_bytes: int = 1 << 20
     """Of one message of a page."""
     waiting_commands: int = 200
@@ -46,7 +58,7 @@ class Limits:
     requests_per_minute: int = 1200
     """Of one address."""
     opened_per_minute: int = 60
-    """Uploads and sessions begun by one address."""
+    """Sessions begun by one address."""
     idle_minutes: float = 60
     """After so long without a page a session ends and its files are removed."""
 

@@ -14,6 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from masklet.server.bodies import bounded
+from masklet.server.limits import Limits
+
 COOKIE = "masklet-token"
 ADDRESSES = 10_000
 TOKEN_LENGTH = 8
@@ -85,15 +88,17 @@ class Guard:
     """Stands before the application.
 
     Lets in those who name a known host (so that a page of another site cannot reach a local server under a name of its
-    own), come from no other site, ask not too often, and know the token where there is one. The token comes as a bearer
-    token or a cookie; a page that is opened with ``?token=`` gets the cookie. Raises ValueError for a poor token.
+    own), come from no other site, ask not too often and for not too long, and know the token where there is one. The
+    token comes as a bearer token or a cookie; a page that is opened with ``?token=`` gets the cookie. Raises ValueError
+    for a poor token.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None, requests_per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None, limits: Limits) -> None:
         self._app = app
         self._hosts = {host.lower() for host in hosts}
         self._token = None if token is None else checked_token(token)
-        self._allowances = Allowances(requests_per_minute)
+        self._limits = limits
+        self._allowances = Allowances(limits.requests_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -103,7 +108,10 @@ class Guard:
         if refusal is not None:
             await self._refuse(refusal, scope, receive, send)
             return
-        await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+        if scope["type"] == "http":
+            await self._app(scope, bounded(receive, scope, self._limits), _with_headers(send))
+        else:
+            await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -20,6 +21,8 @@ class State:
     uploads: Uploads
     workspaces: Workspaces
     opened: Allowances
+    pictures: asyncio.Semaphore
+    """Held while a picture is taken in."""
 
 
 def state_of(connection: HTTPConnection) -> State:

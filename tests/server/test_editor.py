@@ -11,7 +11,7 @@ import pytest
 from masklet.masks import decode_rle, encode_rle
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.server import proposals
-from masklet.server.document import MaskValue
+from masklet.server.document import Document, MaskValue
 from masklet.server.editor import Editor
 from masklet.server.schemas import MESSAGE, Preview, Request
 from masklet.video.file import VideoFile
@@ -330,3 +330,14 @@ def test_the_number_of_objects_is_bounded(editor: Editor):
         add(editor, obj)
     with pytest.raises(ValueError, match="more than 3 objects"):
         add(editor, 4)
+
+
+def test_a_full_document_takes_no_more_but_lets_go(network: SegmentationNetwork, clip: Path):
+    small = Editor(network, lambda: VideoFile(clip), lambda: None, document=Document(budget_bytes=2000))
+    add(small)
+    click(small)
+    with pytest.raises(ValueError, match="as many masks as this server can hold"):
+        click(small, frame=1)
+    do(small, "remove_object", obj=1)
+    assert state(small) == {}
+    small.close()

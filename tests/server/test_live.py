@@ -232,7 +232,9 @@ def test_a_page_is_told_when_its_session_ends(session: tuple[TestClient, str]):
 
 def test_a_batch_ends_at_its_size_but_holds_at_least_one_mask():
     changes = [Change(number, ("mask", 1, number), MaskValue(b"x" * 10, 1.0, 1, True)) for number in range(5)]
-    assert len(live.within(changes, 25)) == 3
+    assert len(live.within(changes, 500)) == 3
+    shown = [Change(1, ("prompts", 1, 1), {"points": [], "box": None, "mask": "x" * 500})] * 3
+    assert len(live.within(shown, 500)) == 1
     assert len(live.within(changes, 1)) == 1
     header, masks = unpacked(live.packed(changes[:2]))
     assert [item["value"]["counts"] for item in header["items"]] == [10, 10]

@@ -23,6 +23,12 @@ from masklet.sessions.results import FrameResult, ObjectResult
 from masklet.video.source import FrameSource
 
 STATUS, LOOK = ("status",), ("look",)
+ADDS_NOTHING = (
+    schemas.Clear | schemas.ChangeObject | schemas.Dismiss | schemas.RemoveObject | schemas.SetLook | schemas.Stop
+) | (schemas.Undo | schemas.Redo)
+"""Commands that are carried out although the document is full."""
+
+FULL = "this video has as many masks as this server can hold; remove an object, or open the video again"
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Editor:
         """Carry out a command, as one step of undo. What takes long comes back as an iterator of small steps."""
         self.document.begin()
         try:
+            if self.document.is_full and not isinstance(command, ADDS_NOTHING):
+                raise ValueError(FULL)
             return self._do(command)
         finally:
             self.document.begin()

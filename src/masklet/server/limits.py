@@ -51,6 +51,8 @@ class Limits:
     """Time in which such a picture has to come."""
     connections: int = 500
     """At once, of all pages together."""
+    document_bytes: int = 256 << 20
+    """Of all masks of one session in memory, with those that undo brings back."""
     message_bytes: int = 1 << 20
     """Of one message of a page."""
     waiting_commands: int = 200

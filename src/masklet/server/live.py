@@ -20,7 +20,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.websockets import WebSocketState
 from pydantic import ValidationError
 
-from masklet.server.document import Change, MaskValue
+from masklet.server.document import Change, MaskValue, size_bytes
 from masklet.server.errors import Refusal
 from masklet.server.schemas import MESSAGE, Ack, Request
 from masklet.server.security import Allowance
@@ -132,10 +132,10 @@ class Live:
 
 
 def within(changes: Sequence[Change], most_bytes: int) -> Sequence[Change]:
-    """The first changes whose masks have together at most so many bytes, but at least one."""
+    """The first changes whose values have together about so many bytes, but at least one."""
     size = 0
     for place, change in enumerate(changes):
-        size += len(change.value.counts) if isinstance(change.value, MaskValue) else 0
+        size += size_bytes(change.value)
         if size > most_bytes:
             return changes[: place + 1]
     return changes

@@ -299,9 +299,15 @@ class Workspaces:
             lambda: VideoFile(path, cache_bytes=DECODER_BYTES),
             notify,
             self._limits.objects,
-            Document.replayed(workspace.folder / JOURNAL) if self._keeps else Document(),
+            self._document(workspace),
             pictures.__contains__,
         )
+
+    def _document(self, workspace: Workspace) -> Document:
+        budget = self._limits.document_bytes
+        if self._keeps:
+            return Document.replayed(workspace.folder / JOURNAL, budget)
+        return Document(budget_bytes=budget)
 
     async def _in_turn(self, workspace: Workspace, work: Callable[[], Any]) -> Any:
         """The result of work that belongs to the network's thread."""

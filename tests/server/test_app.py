@@ -14,6 +14,7 @@ import torch
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from masklet.server import app
 from masklet.server.security import COOKIE, Allowance, Allowances, is_loopback
 from masklet.server.workspaces import Workspace, Workspaces
 from masklet.sessions.video import VideoSession
@@ -213,6 +214,7 @@ def test_kept_sessions_outlive_the_server_with_their_steps(
     with page(again, name, since=seen) as back, page(again, name, name="page-0002") as reloaded:
         reloaded.until(lambda: ("mask", 1, 0) in reloaded.values)
         assert reloaded.values["mask", 1, 0] == masks
+        assert back.do(2, "click", obj=1, frame=0, x=40, y=30) == "", "it was carried out before"
         assert back.do(3, "track", start=0, forward_to=3) == ""
         back.until(lambda: len(back.masks()) == 3 and back.values["status",]["tracking"] is None)
         assert back.do(4, "undo") == ""
@@ -226,6 +228,39 @@ def test_the_number_of_sessions_is_bounded(served: Callable[..., TestClient], up
     opened(client, uploaded)
     answer = client.post("/api/sessions", json={"sample": True})
     assert (answer.status_code, "1 sessions are open" in answer.json()["error"]) == (503, True)
+
+
+def test_one_address_cannot_take_all_sessions_and_failed_ones_take_none(
+    served: Callable[..., TestClient], uploaded: Path
+):
+    client = served(sessions_per_address=1)
+    workspaces = workspaces_of(client)
+    first = workspaces.get(opened(client, uploaded)["id"])
+    refused = client.post("/api/sessions", json={"sample": True})
+    assert (refused.status_code, "of yours are open" in refused.json()["error"]) == (429, True)
+    first.error = "no video"
+    assert client.post("/api/sessions", json={"sample": True}).status_code == 201
+    first.last_used -= 6 * 60
+    assert client.portal is not None
+    client.portal.call(workspaces.expire)
+    assert len(workspaces) == 1
+
+
+def test_looking_for_idle_sessions_goes_on_after_an_error(
+    served: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(app, "LOOK_EVERY_SECONDS", 0.01)
+    client, seen = served(), []
+
+    async def fail(_: Workspaces) -> None:
+        seen.append(1)
+        raise OSError
+
+    monkeypatch.setattr(Workspaces, "expire", fail)
+    while len(seen) < 3:
+        time.sleep(0.01)
+    assert client.get("/api/limits").status_code == 200
+    assert "looking for idle sessions failed" in caplog.text
 
 
 @pytest.mark.parametrize("body", [{}, {"sample": True, "uploads": ["x" * 22]}, {"uploads": ["../x"]}, {"more": 1}])

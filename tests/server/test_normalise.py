@@ -122,6 +122,11 @@ def test_a_decoder_that_dies_is_an_error_for_the_user(tmp_path: Path, uploaded: 
         prepared([uploaded], tmp_path, memory_bytes=200 << 20)
 
 
+def test_a_video_that_grows_too_large_is_given_up(tmp_path: Path, uploaded: Path):
+    with pytest.raises(PreparationError, match=r"too large|could not be decoded"):
+        prepared([uploaded], tmp_path, video_bytes=2000)
+
+
 def test_limits_travel_as_json():
     assert json.loads(json.dumps(asdict(Limits())))["side"] == 1920
     with pytest.raises(ValueError, match="side must be more than 0"):

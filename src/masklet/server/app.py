@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.server.disk import Disk
 from masklet.server.errors import Refusal
 from masklet.server.kept import owned
 from masklet.server.limits import Limits
@@ -28,6 +30,7 @@ from masklet.server.workspaces import Workspaces
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 LOOK_EVERY_SECONDS = 30.0
+log = logging.getLogger(__name__)
 STATIC = Path(str(resources.files("masklet.server") / "static"))
 
 
@@ -51,21 +54,24 @@ def make_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with owned(keep) if keep else _temporary(folder) as place:
-            uploads = Uploads(place / "uploads", bounds)
-            workspaces = Workspaces(network, place / "sessions", bounds, uploads, keeps=keep is not None)
+            disk = Disk(place, bounds.stored_bytes, bounds.free_bytes)
+            uploads = Uploads(place / "uploads", bounds, disk)
+            workspaces = Workspaces(network, place / "sessions", bounds, uploads, disk, keeps=keep is not None)
             app.state.masklet = State(
                 bounds,
+                disk,
                 uploads,
                 workspaces,
                 Allowances(bounds.opened_per_minute),
                 asyncio.Semaphore(bounds.pictures_at_once),
             )
             looking = asyncio.create_task(_expire(workspaces))
-            yield
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
-            await workspaces.close_all()
+            try:
+                yield
+            finally:
+                looking.cancel()
+                await asyncio.wait([looking])
+                await workspaces.close_all()
 
     app = FastAPI(title="masklet", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, hosts=tuple(hosts), token=token, limits=bounds)
@@ -101,7 +107,10 @@ def _temporary(folder: Path | None) -> Iterator[Path]:
 async def _expire(workspaces: Workspaces) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-        await workspaces.expire()
+        try:
+            await workspaces.expire()
+        except Exception:
+            log.exception("looking for idle sessions failed; it is done again")
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:

@@ -17,8 +17,10 @@ import numpy as np
 from masklet.data.formats.table import open_writer as open_record_writer
 from masklet.data.records import Masklet, Record
 from masklet.masks import Rle, decode_rle
+from masklet.server.disk import Disk
 from masklet.server.document import Document, MaskValue
 from masklet.server.effects import Look, render
+from masklet.server.errors import Refusal
 from masklet.server.pictures import Pictures
 from masklet.server.schemas import ExportFormat
 from masklet.video.encode import VideoWriter
@@ -103,6 +105,7 @@ class Export:
     id: str
     format: ExportFormat
     folder: Path
+    disk: Disk
     done: int = 0
     total: int = 1
     error: str = ""
@@ -126,7 +129,7 @@ class Export:
         try:
             path = self._written(taken, video_path, place)
             self.name, self.path = f"{taken.name}-{self.format}{path.suffix}", path
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, Refusal) as error:
             self.error = str(error).replace(str(self.folder), "").replace(str(place), "")
         except Exception:
             log.exception("an export failed")
@@ -173,6 +176,7 @@ class Export:
         for index in range(len(source)):
             if self.cancelled.is_set():
                 raise ValueError("the session has ended")
+            self.disk.check()
             yield index
             self.done = index + 1
 

@@ -14,7 +14,11 @@ class Limits:
     chunk_bytes: int = 16 << 20
     """Of one request that brings a part of a file."""
     stored_bytes: int = 20 << 30
-    """Of all files that are being uploaded, together."""
+    """Of all files of the server, together."""
+    free_bytes: int = 512 << 20
+    """Of the disk, which are left to others."""
+    video_bytes: int = 8 << 30
+    """Of one video that is made ready."""
     uploads_per_address: int = 1200
     """Files of one address that are not opened yet."""
     pictures: int = 300
@@ -37,6 +41,10 @@ class Limits:
     """Of one picture that lies between background and objects."""
     sessions: int = 40
     """Editing sessions at once."""
+    sessions_per_address: int = 20
+    """Of these, opened by one address."""
+    failed_minutes: float = 5
+    """After so long a session that could not be made ready is forgotten."""
     sockets: int = 4
     """Pages that show one session at once."""
     objects: int = 100

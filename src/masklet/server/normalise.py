@@ -188,7 +188,7 @@ def _begins_at(packet: Packet) -> float:
 def main(arguments: Sequence[str]) -> int:
     """What the process does. 0: the files are there."""
     limits, folder, *files = json.loads(arguments[0]), Path(arguments[1]), *map(Path, arguments[2:])
-    _bound_memory(limits["memory_bytes"])
+    _bound_process(limits["memory_bytes"], limits["video_bytes"])
     keep_freed_memory()
     try:
         with open_uploaded(files) as source:
@@ -220,13 +220,14 @@ def _picture(frame: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
     return picture
 
 
-def _bound_memory(most: int) -> None:
-    """On systems that can: allocating more fails, and no core file is written."""
+def _bound_process(memory_bytes: int, file_bytes: int) -> None:
+    """On systems that can: taking more memory or writing larger files fails, and no core file is written."""
     try:
         import resource
     except ImportError:
         return
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

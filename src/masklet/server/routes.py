@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from masklet.server.errors import Refusal
 from masklet.server.exports import MEDIA_TYPES, Export
-from masklet.server.live import GONE, Live
+from masklet.server.live import CODES, Live
 from masklet.server.schemas import ExportWanted, SessionWanted, UploadWanted
 from masklet.server.state import State, state_of
 from masklet.server.workspaces import Workspace
@@ -80,7 +80,7 @@ async def open_session(wanted: SessionWanted, request: Request, state: Server) -
     """Open the sample or what was uploaded."""
     if not state.opened.take(_address(request)):
         raise Refusal(429, "too much was opened in a short time; wait a minute")
-    return state.workspaces.open(wanted).described()
+    return state.workspaces.open(wanted, _address(request)).described()
 
 
 @api.get("/sessions/{session}")
@@ -119,6 +119,7 @@ async def add_picture(workspace: Here, request: Request, state: Server) -> dict[
         raise Refusal(415, "expected the content type image/png")
     assert workspace.video is not None
     video_hw = (workspace.video.height, workspace.video.width)
+    state.disk.check(state.limits.picture_bytes)
     async with state.pictures:
         try:
             data = await asyncio.wait_for(request.body(), state.limits.picture_seconds)
@@ -166,9 +167,9 @@ async def live(
     try:
         workspace = state.workspaces.get(session)
         workspace.ready()
-        if workspace.sockets >= state.limits.sockets:
+        if client not in workspace.sockets and len(workspace.sockets) >= state.limits.sockets:
             raise Refusal(429, "too many pages show this session; close one")
     except Refusal as refusal:
-        await socket.close(GONE, str(refusal)[:120])
+        await socket.close(CODES[refusal.status], str(refusal)[:120])
         return
-    await Live(socket, state.workspaces, workspace).run(since, client)
+    await Live(socket, state.workspaces, workspace, client).run(since)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from masklet.server.disk import Disk
 from masklet.server.limits import Limits
 from masklet.server.security import Allowances
 from masklet.server.uploads import Uploads
@@ -18,6 +19,7 @@ class State:
     """Everything that requests share."""
 
     limits: Limits
+    disk: Disk
     uploads: Uploads
     workspaces: Workspaces
     opened: Allowances

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from masklet.server.disk import Disk
 from masklet.server.errors import Refusal
 from masklet.server.limits import Limits
 
@@ -35,20 +36,22 @@ class Upload:
 class Uploads:
     """All files that are coming, in one folder, under names of our own."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, disk: Disk) -> None:
         self._folder = folder
+        self._disk = disk
         self._limits = limits
         self._uploads: dict[str, Upload] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def begin(self, size: int, name: str = "", address: str = "") -> Upload:
-        """Expect a file from an address. Raises Refusal when it is too large, or all together are, or too many."""
+        """Expect a file from an address. Raises Refusal when it is too large for what is left, or one too many.
+
+        Only what arrives is counted, so that an announcement takes nothing from others.
+        """
         if size > self._limits.upload_bytes:
-            raise Refusal(
-                413, f"the file has {size >> 20} MB; this server takes at most {self._limits.upload_bytes >> 20}"
-            )
-        if sum(upload.size for upload in self._uploads.values()) + size > self._limits.stored_bytes:
-            raise Refusal(507, "too many files are being uploaded right now; try again in a while")
+            most = _megabytes(self._limits.upload_bytes)
+            raise Refusal(413, f"the file has {_megabytes(size)}; this server takes at most {most}")
+        self._disk.check(size)
         if sum(upload.address == address for upload in self._uploads.values()) >= self._limits.uploads_per_address:
             raise Refusal(429, "too many files of yours are waiting to be opened; try again in a while")
         identifier = secrets.token_urlsafe(16)
@@ -109,8 +112,15 @@ class Uploads:
                 taken += len(part)
                 if taken > self._limits.chunk_bytes or upload.offset + len(part) > upload.size:
                     raise Refusal(413, f"the part is larger than {self._limits.chunk_bytes} bytes or than announced")
+                self._disk.check(len(part))
                 file.seek(upload.offset)
                 file.write(part)
                 file.flush()
+                self._disk.take(len(part))
                 upload.offset += len(part)
                 upload.last_used = time.monotonic()
+
+
+def _megabytes(count: int) -> str:
+    """Rounded up, so that what is too large by a byte looks larger."""
+    return f"{-(-count // (1 << 20))} MB"

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from masklet.server import app
-from masklet.server.security import COOKIE, Allowance, Allowances, is_loopback
+from masklet.server.security import COOKIE, NO_TOKEN, Allowance, Allowances, is_loopback
 from masklet.server.workspaces import Workspace, Workspaces
 from masklet.sessions.video import VideoSession
 from masklet.video.file import VideoFile
@@ -65,15 +65,43 @@ def test_without_the_token_nothing_is_given_and_the_address_with_it_sets_a_cooki
     client = served(token=TOKEN)
     for path in ("/", "/api/limits", "/?token=wrong"):
         assert client.get(path).status_code == 401
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect(SOCKET):
-        pass
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(SOCKET) as socket:
+        socket.receive_text()
+    assert closed.value.code == NO_TOKEN
     assert client.get("/api/limits", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     answer = client.get(f"/?token={TOKEN}", follow_redirects=False)
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "./")
     assert "httponly" in answer.headers["Set-Cookie"].lower()
-    assert "samesite=strict" in answer.headers["Set-Cookie"].lower()
-    assert COOKIE in client.cookies
+    assert "samesite=lax" in answer.headers["Set-Cookie"].lower(), "a link on another site leads here"
+    assert COOKIE.format(port=0) in client.cookies
+    assert TOKEN not in client.cookies.values()
     assert client.get("/api/limits").status_code == 200
+    assert client.get("/api/limits", headers={"Host": "localhost:9000"}).status_code == 401, "another server's cookie"
+
+
+@pytest.mark.parametrize("other", ['foo={"a":1}', "a/b=1", "lonely", "; ;=", 'quoted="x;y"'])
+def test_cookies_of_others_do_not_hide_ours(served: Callable[..., TestClient], other: str):
+    client = served(token=TOKEN)
+    client.get(f"/?token={TOKEN}", follow_redirects=False)
+    (own,) = client.cookies.items()
+    client.cookies.clear()
+    for cookies in (f"{other}; {own[0]}={own[1]}", f"{own[0]}={own[1]}; {other}"):
+        assert client.get("/api/limits", headers={"Cookie": cookies}).status_code == 200
+    assert client.get("/api/limits", headers={"Cookie": other}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/a/../b", "/%0d%0aevil", "/https:evil"])
+def test_the_address_with_the_token_leads_to_this_server_only(served: Callable[..., TestClient], path: str):
+    client = served(token=TOKEN)
+    answer = client.get(f"http://localhost{path}?token={TOKEN}&x=1", follow_redirects=False)
+    assert answer.headers["Location"].startswith("./")
+    assert answer.headers["Location"].endswith("?x=1")
+
+
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Host": "localhost:x"}, {"Host": "localhost", "Origin": "http://["}])
+def test_what_is_no_address_is_refused(served: Callable[..., TestClient], headers: dict[str, str]):
+    answer = served(token=TOKEN).post("/api/sessions", json={"sample": True}, headers=headers)
+    assert answer.status_code in (401, 403, 421)
 
 
 @pytest.mark.parametrize("token", ["", "short", "with a space", "ungültiges-token"])

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from masklet.server.bodies import bounded
 from masklet.server.limits import Limits
 
-COOKIE = "masklet-token"
+COOKIE = "masklet-token-{port}"
+"""Servers of one machine share its cookies, whatever their ports."""
+
+NO_TOKEN, OTHER_SITE = 4401, 4403
+"""Codes with which a socket is closed that lacks the token, or is not let in for another reason."""
+
 ADDRESSES = 10_000
 TOKEN_LENGTH = 8
 """Characters of a token, at least."""
@@ -106,7 +112,7 @@ class Guard:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
-            await self._refuse(refusal, scope, receive, send)
+            await _refuse(refusal, scope, receive, send)
             return
         if scope["type"] == "http":
             await self._app(scope, bounded(receive, scope, self._limits), _with_headers(send))
@@ -128,27 +134,32 @@ class Guard:
     def _unless_known(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         given = query.pop("token", [""])[0]
+        cookie = COOKIE.format(port=_port(headers.get("host", "")))
         if scope["type"] == "http" and scope["method"] == "GET" and _same(given, token):
-            rest = urlencode(query, doseq=True)
-            response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            response = RedirectResponse(_beside(scope["path"], urlencode(query, doseq=True)), 303)
+            response.set_cookie(cookie, _sealed(token), httponly=True, samesite="lax")
             return response
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if _same(bearer, token) or (cookie is not None and _same(cookie.value, token)):
+        known = cookie_parser(headers.get("cookie", "")).get(cookie, "")
+        if _same(bearer, token) or _same(known, _sealed(token)):
             return None
         return _plain(401, "a token is needed; open the address that masklet serve printed")
 
     def _knows(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _split(f"//{host}").hostname or ""
         return "*" in self._hosts or name.lower() in self._hosts
 
-    async def _refuse(self, refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await refusal(scope, receive, _with_headers(send))
-            return
-        await receive()
-        await send({"type": "websocket.close", "code": 4403, "reason": ""})
+
+async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """A browser tells a page only of the codes of sockets that were open, and the page has to know of a lost token."""
+    if scope["type"] == "http":
+        await refusal(scope, receive, _with_headers(send))
+        return
+    await receive()
+    lacks_token = refusal.status_code == 401
+    if lacks_token:
+        await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": NO_TOKEN if lacks_token else OTHER_SITE, "reason": ""})
 
 
 def is_loopback(host: str) -> bool:
@@ -178,7 +189,33 @@ def checked_token(token: str) -> str:
 
 def _is_own(origin: str | None, host: str) -> bool:
     """Programs send no origin; browsers always do with what changes something."""
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    return origin is None or _split(origin).netloc.lower() == host.lower()
+
+
+def _split(address: str) -> SplitResult:
+    """An empty one for what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
+def _port(host: str) -> int:
+    """Of a host that is known, as the browser names it."""
+    try:
+        return _split(f"//{host}").port or 0
+    except ValueError:
+        return 0
+
+
+def _beside(path: str, query: str) -> str:
+    """The same address without the token, relative to it, so that it stays on this server whatever its path is."""
+    return f"./{quote(path.rpartition('/')[2])}" + (f"?{query}" if query else "")
+
+
+def _sealed(token: str) -> str:
+    """What the cookie holds: any token as letters and digits, which a cookie can carry."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _same(given: str, token: str) -> bool:

@@ -291,7 +291,12 @@ class Workspaces:
 
     async def _write(self, export: Export, taken: Taken, video_path: Path) -> None:
         async with self._exporting:
-            await asyncio.to_thread(export.write, taken, video_path)
+            writing = asyncio.ensure_future(asyncio.to_thread(export.write, taken, video_path))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await writing  # which ends soon, and until then would make files anew that are removed
+                raise
 
     async def _make_ready(self, workspace: Workspace, paths: list[Path]) -> None:
         def tell(done: int, total: int) -> None:

@@ -43,6 +43,10 @@ def test_every_answer_carries_the_page_s_security_policy(served: Callable[..., T
         assert "access-control-allow-origin" not in headers
 
 
+def test_the_page_itself_is_asked_for_again_each_time(served: Callable[..., TestClient]):
+    assert served().get("/").headers["Cache-Control"] == "no-cache"
+
+
 def test_a_name_that_is_not_the_server_s_own_is_refused(served: Callable[..., TestClient]):
     client = served()
     assert client.get("/api/limits", headers={"Host": "evil.example"}).status_code == 421
@@ -98,7 +102,9 @@ def test_the_address_with_the_token_leads_to_this_server_only(served: Callable[.
     assert answer.headers["Location"].endswith("?x=1")
 
 
-@pytest.mark.parametrize("headers", [{"Host": "["}, {"Host": "localhost:x"}, {"Host": "localhost", "Origin": "http://["}])
+@pytest.mark.parametrize(
+    "headers", [{"Host": "["}, {"Host": "localhost:x"}, {"Host": "localhost", "Origin": "http://["}]
+)
 def test_what_is_no_address_is_refused(served: Callable[..., TestClient], headers: dict[str, str]):
     answer = served(token=TOKEN).post("/api/sessions", json={"sample": True}, headers=headers)
     assert answer.status_code in (401, 403, 421)
@@ -232,6 +238,7 @@ def test_kept_sessions_outlive_the_server_with_their_steps(
         assert first.do(2, "click", obj=1, frame=0, x=40, y=30) == ""
         first.until(lambda: ("mask", 1, 0) in first.values)
         seen, masks = first.version, first.values["mask", 1, 0]
+    assert (keep / "masklet-serve").stat().st_mode & 0o777 == 0o700
     with pytest.raises(ValueError, match="another server keeps its sessions"):
         served(keep=keep)
     client.__exit__(None, None, None)

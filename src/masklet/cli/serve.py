@@ -39,7 +39,7 @@ STORED_FILES = 10
 @click.option("--max-side", default=1920, show_default=True, type=click.IntRange(64), help="Larger videos are scaled.")
 @click.option("--max-input-side", default=4320, show_default=True, type=click.IntRange(64), help="Larger are refused.")
 @click.option("--max-pictures", default=300, show_default=True, type=click.IntRange(1), help="Opened as one video.")
-@click.option("--max-sessions", default=40, show_default=True, type=click.IntRange(1), help="Open videos, of everybody.")
+@click.option("--max-sessions", default=40, show_default=True, type=click.IntRange(1), help="Open at once.")
 @click.option("--idle-minutes", default=60.0, show_default=True, type=click.FloatRange(1), help="Until a session ends.")
 @click.option(
     "--keep",

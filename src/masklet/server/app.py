@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -79,8 +80,19 @@ def make_app(
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _not_done)
     app.include_router(api)
-    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    app.mount("/", PageFiles(directory=STATIC, html=True))
     return app
+
+
+class PageFiles(StaticFiles):
+    """The page. What it names bears its content in its name; the page itself is asked for again each time."""
+
+    def file_response(self, full_path: Any, *rest: Any, **options: Any) -> Response:
+        """With a header for the page itself."""
+        response = super().file_response(full_path, *rest, **options)
+        if str(full_path).endswith(".html"):
+            response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def serve(app: FastAPI, host: str, port: int, limits: Limits) -> None:

@@ -49,8 +49,12 @@ def test_a_body_that_does_not_come_is_given_up():
         raise AssertionError
 
     scope = {"type": "http", "method": "POST", "path": "/api/uploads", "headers": []}
+
+    async def receive() -> Message:
+        return await bounded(nothing, scope, Limits(silence_seconds=0.01))()
+
     with pytest.raises(HTTPException) as given_up:
-        asyncio.run(bounded(nothing, scope, Limits(silence_seconds=0.01))())
+        asyncio.run(receive())
     assert given_up.value.status_code == 408
 
 

@@ -186,6 +186,7 @@ def add_sound(folder: Path, original: VideoFile, seconds: float, live: Callable[
 
 
 def _extract_sound(original: VideoFile, path: Path, seconds: float, live: Callable[[], object]) -> bool:
+    assert original.path is not None
     begin = original.time_of(0)
     with av.open(str(path), "w") as output:
         track = SoundTrack.of(original.path, output, begin, copyable=())

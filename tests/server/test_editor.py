@@ -162,6 +162,29 @@ def test_a_click_taken_back_leaves_the_answer_to_the_others(editor: Editor):
     assert editor.document.get("prompts", 1, 0) is None
 
 
+def test_a_click_beside_the_object_may_stay_alone_where_the_object_was_tracked(editor: Editor):
+    followed(editor)
+    click(editor, frame=5, x=70, y=50, positive=False)
+    alone = mask(editor, 5)
+    click(editor, frame=5)
+    do(editor, "delete_point", obj=1, frame=5, index=1)
+    assert editor.document.get("prompts", 1, 5)["points"] == [[70, 50, 0]]
+    assert mask(editor, 5) == alone
+
+
+def test_a_click_beside_the_object_may_not_stay_alone_elsewhere(editor: Editor):
+    add(editor)
+    click(editor)
+    click(editor, x=70, y=50, positive=False)
+    before = state(editor)
+    with pytest.raises(ValueError, match="only where the object is not"):
+        do(editor, "delete_point", obj=1, frame=0, index=0)
+    assert state(editor) == before
+    do(editor, "delete_point", obj=1, frame=0, index=1)
+    do(editor, "track", start=0, forward_to=LAST)
+    assert mask(editor, LAST) is not None
+
+
 def test_only_what_a_correction_reaches_is_followed_again_and_one_undo_takes_both_back(editor: Editor):
     followed(editor)
     click(editor, frame=7, x=60, y=40)

@@ -177,8 +177,7 @@ class Editor:
         if wanted == NO_PROMPTS:
             self._clear(command.obj, command.frame)
             return
-        _check_positive(wanted)
-        result = self._tracker.show_again(command.obj, command.frame, wanted)
+        result = self._shown_instead(command.obj, command.frame, shown, wanted)
         self.document.put(("prompts", command.obj, command.frame), wanted)
         self._keep(command.frame, result.only(command.obj), tracked=False)
 
@@ -294,6 +293,16 @@ class Editor:
         self.document.put(("prompts", obj, frame), {**NO_PROMPTS, "mask": counts})
         area = int(np.count_nonzero(drawn.array))
         self.document.put(("mask", obj, frame), MaskValue(counts.encode("ascii"), 1.0, area, tracked=False))
+
+    def _shown_instead(self, obj: int, frame: int, shown: dict[str, Any], wanted: dict[str, Any]) -> FrameResult:
+        """What the network answers to other prompts. Raises ValueError where what is left does not say enough."""
+        try:
+            return self._tracker.show_again(obj, frame, wanted)
+        except ValueError as error:
+            self._tracker.show_again(obj, frame, shown)
+            raise ValueError(
+                "what is left says only where the object is not; clear the frame to take back all clicks"
+            ) from error
 
     def _clear(self, obj: int, frame: int) -> None:
         """Prompts of a frame are gone: what was tracked there comes back, or nothing."""
@@ -466,8 +475,3 @@ class Editor:
         }
         self.document.publish(STATUS, status)
         self._on_change()
-
-
-def _check_positive(wanted: dict[str, Any]) -> None:
-    if wanted["box"] is None and wanted["mask"] is None and not any(point[2] for point in wanted["points"]):
-        raise ValueError("what is left says only where the object is not; clear the frame to take back all clicks")

@@ -14,12 +14,13 @@ import torch
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from masklet.server.security import COOKIE, Allowance, Allowances, is_loopback
+from masklet.server import app
+from masklet.server.security import COOKIE, NO_TOKEN, Allowance, Allowances, is_loopback
 from masklet.server.workspaces import Workspace, Workspaces
 from masklet.sessions.video import VideoSession
 from masklet.video.file import VideoFile
 
-from .conftest import opened
+from .conftest import opened, upload
 from .test_live import page
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -40,6 +41,10 @@ def test_every_answer_carries_the_page_s_security_policy(served: Callable[..., T
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "access-control-allow-origin" not in headers
+
+
+def test_the_page_itself_is_asked_for_again_each_time(served: Callable[..., TestClient]):
+    assert served().get("/").headers["Cache-Control"] == "no-cache"
 
 
 def test_a_name_that_is_not_the_server_s_own_is_refused(served: Callable[..., TestClient]):
@@ -64,15 +69,51 @@ def test_without_the_token_nothing_is_given_and_the_address_with_it_sets_a_cooki
     client = served(token=TOKEN)
     for path in ("/", "/api/limits", "/?token=wrong"):
         assert client.get(path).status_code == 401
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect(SOCKET):
-        pass
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(SOCKET) as socket:
+        socket.receive_text()
+    assert closed.value.code == NO_TOKEN
     assert client.get("/api/limits", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     answer = client.get(f"/?token={TOKEN}", follow_redirects=False)
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "./")
     assert "httponly" in answer.headers["Set-Cookie"].lower()
-    assert "samesite=strict" in answer.headers["Set-Cookie"].lower()
-    assert COOKIE in client.cookies
+    assert "samesite=lax" in answer.headers["Set-Cookie"].lower(), "a link on another site leads here"
+    assert COOKIE.format(port=0) in client.cookies
+    assert TOKEN not in client.cookies.values()
     assert client.get("/api/limits").status_code == 200
+    assert client.get("/api/limits", headers={"Host": "localhost:9000"}).status_code == 401, "another server's cookie"
+
+
+@pytest.mark.parametrize("other", ['foo={"a":1}', "a/b=1", "lonely", "; ;=", 'quoted="x;y"'])
+def test_cookies_of_others_do_not_hide_ours(served: Callable[..., TestClient], other: str):
+    client = served(token=TOKEN)
+    client.get(f"/?token={TOKEN}", follow_redirects=False)
+    (own,) = client.cookies.items()
+    client.cookies.clear()
+    for cookies in (f"{other}; {own[0]}={own[1]}", f"{own[0]}={own[1]}; {other}"):
+        assert client.get("/api/limits", headers={"Cookie": cookies}).status_code == 200
+    assert client.get("/api/limits", headers={"Cookie": other}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/a/../b", "/%0d%0aevil", "/https:evil"])
+def test_the_address_with_the_token_leads_to_this_server_only(served: Callable[..., TestClient], path: str):
+    client = served(token=TOKEN)
+    answer = client.get(f"http://localhost{path}?token={TOKEN}&x=1", follow_redirects=False)
+    assert answer.headers["Location"].startswith("./")
+    assert answer.headers["Location"].endswith("?x=1")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "["}, {"Host": "localhost:x"}, {"Host": "localhost", "Origin": "http://["}]
+)
+def test_what_is_no_address_is_refused(served: Callable[..., TestClient], headers: dict[str, str]):
+    answer = served(token=TOKEN).post("/api/sessions", json={"sample": True}, headers=headers)
+    assert answer.status_code in (401, 403, 421)
+
+
+@pytest.mark.parametrize("token", ["", "short", "with a space", "ungültiges-token"])
+def test_a_token_that_lets_everybody_in_or_is_easily_guessed_is_refused(served: Callable[..., TestClient], token: str):
+    with pytest.raises(ValueError, match="at least 8"):
+        served(token=token)
 
 
 @pytest.mark.parametrize("path", ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/..%5c..%5capp.py", "//etc/passwd"])
@@ -89,8 +130,15 @@ def test_too_many_requests_are_refused(served: Callable[..., TestClient]):
 
 def test_too_many_openings_are_refused(served: Callable[..., TestClient]):
     client = served(opened_per_minute=2)
-    answers = [client.post("/api/uploads", json={"size": 5}).status_code for _ in range(3)]
+    answers = [client.post("/api/sessions", json={"sample": True}).status_code for _ in range(3)]
     assert answers == [201, 201, 429]
+
+
+def test_as_many_pictures_can_be_uploaded_as_a_session_takes(served: Callable[..., TestClient]):
+    client = served(opened_per_minute=2, pictures=100)
+    uploads = [upload(client, b"x") for _ in range(101)]
+    assert "1 to 100 pictures" in client.post("/api/sessions", json={"uploads": uploads}).json()["error"]
+    assert client.post("/api/sessions", json={"uploads": uploads[:-1]}).status_code == 201
 
 
 def test_the_video_is_given_in_parts(served: Callable[..., TestClient], uploaded: Path):
@@ -190,6 +238,7 @@ def test_kept_sessions_outlive_the_server_with_their_steps(
         assert first.do(2, "click", obj=1, frame=0, x=40, y=30) == ""
         first.until(lambda: ("mask", 1, 0) in first.values)
         seen, masks = first.version, first.values["mask", 1, 0]
+    assert (keep / "masklet-serve").stat().st_mode & 0o777 == 0o700
     with pytest.raises(ValueError, match="another server keeps its sessions"):
         served(keep=keep)
     client.__exit__(None, None, None)
@@ -200,6 +249,7 @@ def test_kept_sessions_outlive_the_server_with_their_steps(
     with page(again, name, since=seen) as back, page(again, name, name="page-0002") as reloaded:
         reloaded.until(lambda: ("mask", 1, 0) in reloaded.values)
         assert reloaded.values["mask", 1, 0] == masks
+        assert back.do(2, "click", obj=1, frame=0, x=40, y=30) == "", "it was carried out before"
         assert back.do(3, "track", start=0, forward_to=3) == ""
         back.until(lambda: len(back.masks()) == 3 and back.values["status",]["tracking"] is None)
         assert back.do(4, "undo") == ""
@@ -213,6 +263,39 @@ def test_the_number_of_sessions_is_bounded(served: Callable[..., TestClient], up
     opened(client, uploaded)
     answer = client.post("/api/sessions", json={"sample": True})
     assert (answer.status_code, "1 sessions are open" in answer.json()["error"]) == (503, True)
+
+
+def test_one_address_cannot_take_all_sessions_and_failed_ones_take_none(
+    served: Callable[..., TestClient], uploaded: Path
+):
+    client = served(sessions_per_address=1)
+    workspaces = workspaces_of(client)
+    first = workspaces.get(opened(client, uploaded)["id"])
+    refused = client.post("/api/sessions", json={"sample": True})
+    assert (refused.status_code, "of yours are open" in refused.json()["error"]) == (429, True)
+    first.error = "no video"
+    assert client.post("/api/sessions", json={"sample": True}).status_code == 201
+    first.last_used -= 6 * 60
+    assert client.portal is not None
+    client.portal.call(workspaces.expire)
+    assert len(workspaces) == 1
+
+
+def test_looking_for_idle_sessions_goes_on_after_an_error(
+    served: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(app, "LOOK_EVERY_SECONDS", 0.01)
+    client, seen = served(), []
+
+    async def fail(_: Workspaces) -> None:
+        seen.append(1)
+        raise OSError
+
+    monkeypatch.setattr(Workspaces, "expire", fail)
+    while len(seen) < 3:
+        time.sleep(0.01)
+    assert client.get("/api/limits").status_code == 200
+    assert "looking for idle sessions failed" in caplog.text
 
 
 @pytest.mark.parametrize("body", [{}, {"sample": True, "uploads": ["x" * 22]}, {"uploads": ["../x"]}, {"more": 1}])

@@ -88,6 +88,51 @@ def test_an_equal_value_is_no_change():
     assert document.version == seen
 
 
+def mask(length: int) -> MaskValue:
+    return MaskValue(b"x" * length, 1.0, 1, True)
+
+
+def test_beyond_its_budget_the_oldest_steps_are_forgotten_first():
+    document = Document(budget_bytes=10_000)
+    for number in range(5):
+        document.begin()
+        document.put(("mask", 1, 0), mask(3000 + number))
+    undone = 0
+    while document.undo():
+        undone += 1
+    assert undone == 1
+    assert not document.is_full
+
+
+def test_what_is_held_is_the_same_after_undo_and_redo_and_less_when_all_is_gone():
+    document = Document()
+    for number in range(4):
+        document.begin()
+        document.put(("mask", 1, number % 2), mask(1000 + number))
+        document.put(("mask", 1, number % 2), mask(2000 + number))
+    document.put(("mask", 1, 0), None)
+    document.begin()
+    held = document._held_bytes + sum(step.sizes[1] for step in document._undone)
+    while document.undo():
+        assert document._held_bytes + sum(step.sizes[1] for step in document._undone) == held
+    assert document._values_bytes == document._done_bytes == 0
+    while document.redo():
+        assert document._held_bytes + sum(step.sizes[1] for step in document._undone) == held
+
+
+def test_a_full_document_has_room_again_when_something_is_removed():
+    document = Document(budget_bytes=10_000)
+    for number in range(4):
+        document.begin()
+        document.put(("mask", 1, number), mask(3000))
+    assert document.is_full
+    document.begin()
+    document.put(("mask", 1, 0), None)
+    document.put(("mask", 1, 1), None)
+    document.begin()
+    assert not document.is_full
+
+
 def test_a_replayed_journal_gives_the_same_document_with_its_steps_and_versions(tmp_path: Path):
     path = tmp_path / "journal"
     document = Document.replayed(path)

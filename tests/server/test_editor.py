@@ -11,9 +11,11 @@ import pytest
 from masklet.masks import decode_rle, encode_rle
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.server import proposals
-from masklet.server.document import MaskValue
+from masklet.server.document import Document, MaskValue
 from masklet.server.editor import Editor
 from masklet.server.schemas import MESSAGE, Preview, Request
+from masklet.sessions.everything import Search
+from masklet.sessions.video import VideoSession
 from masklet.video.file import VideoFile
 
 LAST = 9
@@ -160,6 +162,29 @@ def test_a_click_taken_back_leaves_the_answer_to_the_others(editor: Editor):
     assert editor.document.get("prompts", 1, 0) is None
 
 
+def test_a_click_beside_the_object_may_stay_alone_where_the_object_was_tracked(editor: Editor):
+    followed(editor)
+    click(editor, frame=5, x=70, y=50, positive=False)
+    alone = mask(editor, 5)
+    click(editor, frame=5)
+    do(editor, "delete_point", obj=1, frame=5, index=1)
+    assert editor.document.get("prompts", 1, 5)["points"] == [[70, 50, 0]]
+    assert mask(editor, 5) == alone
+
+
+def test_a_click_beside_the_object_may_not_stay_alone_elsewhere(editor: Editor):
+    add(editor)
+    click(editor)
+    click(editor, x=70, y=50, positive=False)
+    before = state(editor)
+    with pytest.raises(ValueError, match="only where the object is not"):
+        do(editor, "delete_point", obj=1, frame=0, index=0)
+    assert state(editor) == before
+    do(editor, "delete_point", obj=1, frame=0, index=1)
+    do(editor, "track", start=0, forward_to=LAST)
+    assert mask(editor, LAST) is not None
+
+
 def test_only_what_a_correction_reaches_is_followed_again_and_one_undo_takes_both_back(editor: Editor):
     followed(editor)
     click(editor, frame=7, x=60, y=40)
@@ -189,6 +214,76 @@ def test_a_correction_waits_for_the_tracking_that_runs_and_needs_neighbours(edit
     assert editor.document.get("status")["tracking"]["obj"] is None
     with pytest.raises(ValueError, match="no prompts on frame 5"):
         do(editor, "retrack", obj=1, frame=5)
+
+
+def test_corrections_wait_for_what_runs_and_are_followed_one_after_the_other(editor: Editor):
+    followed(editor)
+    add(editor, 2)
+    click(editor, 2, x=80, y=10)
+    do(editor, "track", steps=3, start=0, forward_to=LAST)
+    click(editor, frame=1, x=20, y=20)
+    assert do(editor, "retrack", obj=1, frame=1) == 0
+    click(editor, 2, frame=5, x=70, y=20)
+    assert [do(editor, "retrack", obj=2, frame=5) for _ in range(2)] == [0, 0]
+    seen = [editor.document.get("status")["tracking"]["obj"] for _ in editor._running or ()]
+    assert [obj for place, obj in enumerate(seen) if seen[place - 1 : place] != [obj]] == [None, 1, 2]
+    assert editor.document.get("status")["tracking"] is None
+
+
+def test_tracking_that_is_asked_for_meanwhile_puts_a_correction_off(editor: Editor):
+    followed(editor)
+    click(editor, frame=3, x=70, y=50, positive=False)
+    before = masks(editor)
+    do(editor, "retrack", steps=2, obj=1, frame=3)
+    assert do(editor, "track", start=8, forward_to=LAST) == 2 + 7 + 3
+    after = masks(editor)
+    assert [after[frame] != before[frame] for frame in range(4)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("op", ["stop", "undo"])
+def test_after_a_stop_or_an_undo_no_correction_follows(editor: Editor, op: str):
+    followed(editor)
+    do(editor, "track", steps=3, start=0, forward_to=LAST)
+    click(editor, frame=1, x=20, y=20)
+    do(editor, "retrack", obj=1, frame=1)
+    do(editor, op)
+    assert list(editor._running or ()) == []
+    assert not editor.is_tracking
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("/srv/x is full"), "tracking ended early: the server has no room left"),
+        (RuntimeError("/srv/x"), "tracking ended early: this is a fault of the server"),
+    ],
+)
+def test_the_page_is_told_why_tracking_ended_early(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    add(editor)
+    click(editor)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoSession, "_advance", fail)
+        assert do(editor, "track", start=0, forward_to=LAST) == 0
+    status = editor.document.get("status")
+    assert (status["tracking"], status["error"]) == (None, message)
+    do(editor, "track", start=0, forward_to=LAST)
+    assert editor.document.get("status")["error"] == ""
+
+
+def test_a_search_that_fails_leaves_no_progress_bar(editor: Editor, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Search, "__iter__", fail)
+    assert do(editor, "find", frame=4) == 0
+    status = editor.document.get("status")
+    assert status["proposing"] is None
+    assert status["error"].startswith("looking for objects ended early")
 
 
 def test_after_a_rest_everything_goes_on(editor: Editor):
@@ -239,6 +334,8 @@ def test_everything_on_a_frame_is_proposed_and_what_is_picked_becomes_objects(
     assert len(editor.document.items("proposal")) == len(found) - 1
     do(editor, "undo")
     assert state(editor) == {}
+    editor.rest()
+    assert len(editor.document.items("proposal")) == len(found) - 1
     do(editor, "dismiss")
     assert (editor.document.items("proposal"), editor.document.get("status")["proposing"]) == ([], None)
     with pytest.raises(ValueError, match="look for objects"):
@@ -330,3 +427,14 @@ def test_the_number_of_objects_is_bounded(editor: Editor):
         add(editor, obj)
     with pytest.raises(ValueError, match="more than 3 objects"):
         add(editor, 4)
+
+
+def test_a_full_document_takes_no_more_but_lets_go(network: SegmentationNetwork, clip: Path):
+    small = Editor(network, lambda: VideoFile(clip), lambda: None, document=Document(budget_bytes=2000))
+    add(small)
+    click(small)
+    with pytest.raises(ValueError, match="as many masks as this server can hold"):
+        click(small, frame=1)
+    do(small, "remove_object", obj=1)
+    assert state(small) == {}
+    small.close()

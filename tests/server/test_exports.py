@@ -136,3 +136,33 @@ def test_without_masks_there_is_nothing_to_export(served: Callable[..., TestClie
     assert client.get(f"/api/sessions/{name}/exports/{begun['id']}/file").status_code == 409
     assert client.post(f"/api/sessions/{name}/exports", json={"format": "exe"}).status_code == 422
     assert client.get(f"/api/sessions/{name}/exports/none/file").status_code == 404
+
+
+@pytest.mark.parametrize("wanted", ["coco", "sav", "rle", "png", "video"])
+def test_what_is_hidden_is_in_no_export(painted: tuple[TestClient, str], wanted: str):
+    client, name = painted
+    with page(client, name) as first:
+        assert first.do(3, "change_object", obj=3, visible=False) == ""
+    begun = client.post(f"/api/sessions/{name}/exports", json={"format": wanted}).json()
+    state = settled(client, f"/api/sessions/{name}/exports/{begun['id']}", "running")
+    assert (state["state"], "show one that is hidden" in state["error"]) == ("failed", True)
+
+
+def test_a_number_that_no_palette_has_becomes_a_smaller_one(painted: tuple[TestClient, str]):
+    client, name = painted
+    right = np.zeros_like(LEFT)
+    right[8:56, 60:80] = True
+    with page(client, name) as first:
+        assert first.do(3, "add_object", obj=4000, name="Cup", colour="#ff0000") == ""
+        assert first.do(4, "mask", obj=4000, frame=0, counts=encode_rle(right)["counts"]) == ""
+    content, _ = exported(painted, "png")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        numbers = np.asarray(Image.open(archive.open(min(archive.namelist()))))
+    assert (numbers == LEFT + 2 * right.astype(int)).all()
+
+
+def test_a_session_that_is_closed_while_it_is_exported_leaves_no_files(painted: tuple[TestClient, str], tmp_path: Path):
+    client, name = painted
+    assert client.post(f"/api/sessions/{name}/exports", json={"format": "video"}).status_code == 202
+    assert client.delete(f"/api/sessions/{name}").status_code == 204
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

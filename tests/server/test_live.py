@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -153,6 +154,87 @@ def test_a_command_that_is_sent_again_is_carried_out_once(session: tuple[TestCli
         assert len(again.values[("prompts", 1, 0)]["points"]) == 1
 
 
+def test_a_command_that_failed_fails_again_when_it_is_sent_again(session: tuple[TestClient, str]):
+    client, name = session
+    with page(client, name) as first:
+        begin(first)
+        refused = first.do(3, "click", obj=1, frame=0, x=4000, y=30)
+    with page(client, name) as again:
+        assert again.do(3, "click", obj=1, frame=0, x=4000, y=30) == refused
+        assert "outside the picture" in refused
+
+
+def test_what_still_waits_when_the_connection_is_lost_is_answered_over_the_next_one(session: tuple[TestClient, str]):
+    client, name = session
+    turns, gate = client.app.state.masklet.workspaces.turns, Event()  # type: ignore[attr-defined]
+    with page(client, name) as first:
+        begin(first)
+        turns.submit("another session", lambda: gate.wait(FOREVER_SECONDS))
+        first.send(3, "click", obj=1, frame=0, x=4000, y=30)
+        first.send(4, "click", obj=1, frame=0, x=50, y=30)
+        assert first.do(5, "attend", frame=1) == ""
+    with page(client, name) as again:
+        again.send(3, "click", obj=1, frame=0, x=4000, y=30)
+        again.send(4, "click", obj=1, frame=0, x=50, y=30)
+        assert again.do(6, "attend", frame=1) == ""
+        assert 3 not in again.answers
+        gate.set()
+        again.until(lambda: 4 in again.answers)
+        assert ("outside the picture" in again.answers[3], again.answers[4]) == (True, "")
+        again.until(lambda: len(again.values["prompts", 1, 0]["points"]) == 2)
+
+
+def test_acknowledging_what_was_sent_is_never_too_much(
+    session: tuple[TestClient, str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "BATCH_BYTES", 1)
+    monkeypatch.setattr(live, "REQUESTS_PER_SECOND", 2.0)
+    with page(*session) as first:
+        begin(first)
+        assert first.do(3, "track", start=0, forward_to=FRAMES - 1) == ""
+        first.until(lambda: len(first.masks()) == FRAMES and first.values[("status",)]["tracking"] is None)
+        assert first.batches > 10
+
+
+def test_a_page_that_comes_back_takes_the_place_of_its_dead_socket(served: Callable[..., TestClient], uploaded: Path):
+    client = served(sockets=1)
+    name = opened(client, uploaded)["id"]
+    with page(client, name) as first:
+        begin(first)
+        with page(client, name) as again:
+            assert again.do(3, "change_object", obj=1, name="Mug") == ""
+            with pytest.raises(WebSocketDisconnect) as closed:
+                first.until(lambda: False)
+            assert closed.value.code == live.REPLACED
+            with pytest.raises(WebSocketDisconnect) as closed, page(client, name, name="page-0002") as other:
+                other.take()
+            assert closed.value.code == live.BUSY
+            assert again.do(4, "change_object", obj=1, name="Cup") == ""
+
+
+def test_a_page_of_a_session_that_is_not_ready_is_told_to_come_again(served: Callable[..., TestClient], uploaded: Path):
+    client = served()
+    name = opened(client, uploaded)["id"]
+    workspace = client.app.state.masklet.workspaces.get(name)  # type: ignore[attr-defined]
+    editor, workspace.editor = workspace.editor, None
+    codes = []
+    for error in ("", "no video"):
+        workspace.error = error
+        with pytest.raises(WebSocketDisconnect) as closed, page(client, name) as first:
+            first.take()
+        codes.append(closed.value.code)
+    assert codes == [live.NOT_READY, live.GONE]
+    workspace.editor = editor
+
+
+def test_a_message_that_is_no_text_ends_the_socket(session: tuple[TestClient, str]):
+    with page(*session) as first:
+        first.socket.send_bytes(b"{}")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            first.until(lambda: False)
+    assert closed.value.code == live.BAD_MESSAGE
+
+
 def test_a_slow_page_is_not_sent_more_than_a_few_batches(
     session: tuple[TestClient, str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -205,7 +287,7 @@ def test_a_bad_message_is_answered_and_the_socket_lives_on(
 
 
 def test_a_flood_of_messages_ends_the_socket(session: tuple[TestClient, str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live, "MESSAGES_PER_SECOND", 1.0)
+    monkeypatch.setattr(live, "REQUESTS_PER_SECOND", 1.0)
     with page(*session) as first:
         for _ in range(5):
             first.socket.send_json({"ack": 0})
@@ -232,7 +314,9 @@ def test_a_page_is_told_when_its_session_ends(session: tuple[TestClient, str]):
 
 def test_a_batch_ends_at_its_size_but_holds_at_least_one_mask():
     changes = [Change(number, ("mask", 1, number), MaskValue(b"x" * 10, 1.0, 1, True)) for number in range(5)]
-    assert len(live.within(changes, 25)) == 3
+    assert len(live.within(changes, 500)) == 3
+    shown = [Change(1, ("prompts", 1, 1), {"points": [], "box": None, "mask": "x" * 500})] * 3
+    assert len(live.within(shown, 500)) == 1
     assert len(live.within(changes, 1)) == 1
     header, masks = unpacked(live.packed(changes[:2]))
     assert [item["value"]["counts"] for item in header["items"]] == [10, 10]

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from masklet.server.turns import Turns
+from masklet.server.turns import JOBS_IN_A_ROW, Turns
 
 
 @pytest.fixture
@@ -77,6 +77,17 @@ def test_one_user_with_many_clicks_does_not_keep_another_one_waiting(turns: Turn
     gate.set()
     finish(turns)
     assert seen == ["a", "b", "a", "a"]
+
+
+def test_a_flood_of_clicks_does_not_stop_tracking(turns: Turns):
+    gate = held(turns)
+    seen: list[str] = []
+    for _ in range(3 * JOBS_IN_A_ROW):
+        turns.submit("a", lambda: seen.append("click"))
+    turns.follow("b", lambda: bool(seen.append("frame")))
+    gate.set()
+    finish(turns)
+    assert seen.index("frame") == JOBS_IN_A_ROW - 1
 
 
 def test_an_error_ends_one_job_and_nothing_else(turns: Turns, caplog: pytest.LogCaptureFixture):

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from masklet.server.disk import Disk
+from masklet.server.errors import Refusal
+from masklet.server.limits import Limits
+from masklet.server.uploads import Uploads
+
 from .conftest import opened, send_part, upload
+
+
+def uploads_in(folder: Path) -> Uploads:
+    return Uploads(folder, Limits(), Disk(folder, 1 << 20, 1))
 
 
 def test_a_file_that_was_interrupted_goes_on_where_it_was(served: Callable[..., TestClient], uploaded: Path):
@@ -24,14 +34,62 @@ def test_a_file_that_was_interrupted_goes_on_where_it_was(served: Callable[..., 
 
 
 def test_more_than_announced_or_allowed_is_refused(served: Callable[..., TestClient]):
-    client = served(upload_bytes=5000, chunk_bytes=1000, stored_bytes=6000)
+    client = served(upload_bytes=5000, chunk_bytes=1000)
     assert client.post("/api/uploads", json={"size": 5001}).status_code == 413
     assert client.post("/api/uploads", json={"size": 0}).status_code == 422
     begun = client.post("/api/uploads", json={"size": 4000}).json()["id"]
     assert send_part(client, begun, 0, bytes(1001)).status_code == 413
     small = client.post("/api/uploads", json={"size": 10}).json()["id"]
     assert send_part(client, small, 0, bytes(11)).status_code == 413
-    assert client.post("/api/uploads", json={"size": 4000}).status_code == 507
+
+
+def test_what_has_arrived_is_bounded_and_what_was_announced_takes_nothing_from_others(
+    served: Callable[..., TestClient],
+):
+    client = served(stored_bytes=10_000)
+    first, second = (client.post("/api/uploads", json={"size": 9000}).json()["id"] for _ in range(2))
+    assert send_part(client, first, 0, bytes(6000)).status_code == 204
+    refused = send_part(client, second, 0, bytes(6000))
+    assert (refused.status_code, "no room left" in refused.json()["error"]) == (507, True)
+    assert client.post("/api/uploads", json={"size": 6000}).status_code == 507
+
+
+def test_the_files_of_one_address_that_wait_are_bounded(served: Callable[..., TestClient]):
+    client = served(uploads_per_address=2)
+    answers = [client.post("/api/uploads", json={"size": 5}).status_code for _ in range(3)]
+    assert answers == [201, 201, 429]
+
+
+def test_a_part_whose_connection_died_silently_gives_way_to_the_next_one(tmp_path: Path):
+    async def parts(*all_of_them: bytes, until: asyncio.Event | None = None) -> AsyncIterator[bytes]:
+        for part in all_of_them:
+            yield part
+        if until is not None:
+            await until.wait()
+            yield b"late"
+
+    async def both() -> bytes:
+        uploads, woken = uploads_in(tmp_path), asyncio.Event()
+        coming = uploads.begin(10)
+        dead = asyncio.create_task(uploads.append(coming.id, 0, parts(b"01", b"23", until=woken)))
+        while coming.offset < 4:
+            await asyncio.sleep(0)
+        assert (await uploads.append(coming.id, 4, parts(b"456", b"789"))).offset == 10
+        woken.set()
+        with pytest.raises(Refusal, match="took the place"):
+            await dead
+        return coming.path.read_bytes()
+
+    assert asyncio.run(both()) == b"0123456789"
+
+
+def test_an_upload_of_which_nothing_comes_any_more_expires(tmp_path: Path):
+    uploads = uploads_in(tmp_path)
+    coming = uploads.begin(10)
+    uploads.expire(3600)
+    assert uploads.get(coming.id) is coming
+    uploads.expire(-1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a\\b\0c.mp4", "\u202e.mp4"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import click
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from masklet.model.sam2 import SegmentationNetwork
 
 MISSING = 'masklet serve needs packages that are not installed: {}; install them with: pip install "masklet[serve]"'
+
+FRAMES_PER_SECOND = 60
+"""Videos of so many are taken up to the bound on their length."""
+
+PREPARING_FACTOR = 4
+"""So many times as long as a video takes to play, making it ready may take."""
+
+STORED_FILES = 10
+"""Of the largest size, together."""
 
 
 @click.command("serve")
@@ -27,6 +37,9 @@ MISSING = 'masklet serve needs packages that are not installed: {}; install them
 @click.option("--max-mb", default=2048, show_default=True, type=click.IntRange(1), help="Size of a file.")
 @click.option("--max-minutes", default=15.0, show_default=True, type=click.FloatRange(0.1), help="Length of a video.")
 @click.option("--max-side", default=1920, show_default=True, type=click.IntRange(64), help="Larger videos are scaled.")
+@click.option("--max-input-side", default=4320, show_default=True, type=click.IntRange(64), help="Larger are refused.")
+@click.option("--max-pictures", default=300, show_default=True, type=click.IntRange(1), help="Opened as one video.")
+@click.option("--max-sessions", default=40, show_default=True, type=click.IntRange(1), help="Open at once.")
 @click.option("--idle-minutes", default=60.0, show_default=True, type=click.FloatRange(1), help="Until a session ends.")
 @click.option(
     "--keep",
@@ -44,6 +57,9 @@ def serve(
     max_mb: int,
     max_minutes: float,
     max_side: int,
+    max_input_side: int,
+    max_pictures: int,
+    max_sessions: int,
     idle_minutes: float,
     keep: Path | None,
     load: Callable[[], SegmentationNetwork],
@@ -57,16 +73,30 @@ def serve(
         from masklet.server.app import LOCAL_NAMES, make_app
         from masklet.server.app import serve as run
         from masklet.server.limits import Limits
-        from masklet.server.security import is_loopback, new_token
+        from masklet.server.security import checked_token, is_loopback, new_token
     except ModuleNotFoundError as error:
         raise click.ClickException(MISSING.format(error.name)) from error
-    limits = Limits(upload_bytes=max_mb << 20, seconds=max_minutes * 60, side=max_side, idle_minutes=idle_minutes)
-    if token is None and not is_loopback(host):
+    limits = Limits(
+        upload_bytes=max_mb << 20,
+        stored_bytes=max(STORED_FILES * (max_mb << 20), Limits.stored_bytes),
+        pictures=max_pictures,
+        seconds=max_minutes * 60,
+        frames=round(max_minutes * 60 * FRAMES_PER_SECOND),
+        input_side=max_input_side,
+        side=max_side,
+        prepare_seconds=max(PREPARING_FACTOR * max_minutes * 60, Limits.prepare_seconds),
+        sessions=max_sessions,
+        sessions_per_address=max(max_sessions // 2, 1),
+        idle_minutes=idle_minutes,
+    )
+    if token is not None:
+        checked_token(token)
+    elif not is_loopback(host):
         token = new_token()
     is_anywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     hosts = (*names, "*") if is_anywhere and not names else (*LOCAL_NAMES, host, *names)
     app = make_app(load(), limits=limits, hosts=hosts, token=token, keep=keep)
-    address = f"http://{_shown(host)}:{port}/" + (f"?token={token}" if token else "")
+    address = f"http://{_shown(host)}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
     click.echo(f"masklet is at {address} - stop it with Ctrl-C")
     if browser:
         Timer(1.0, webbrowser.open, [address]).start()

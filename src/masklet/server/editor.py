@@ -5,9 +5,11 @@ The document is what the user sees and what undo restores. The `Tracker` beside 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import singledispatchmethod
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -17,12 +19,20 @@ from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Box, Mask, Points, Prompt
 from masklet.server import schemas
 from masklet.server.document import Document, Key, MaskValue
+from masklet.server.errors import Refusal
 from masklet.server.proposals import Proposals
 from masklet.server.tracker import NO_PROMPTS, Tracker
 from masklet.sessions.results import FrameResult, ObjectResult
 from masklet.video.source import FrameSource
 
 STATUS, LOOK = ("status",), ("look",)
+ADDS_NOTHING = (
+    schemas.Clear | schemas.ChangeObject | schemas.Dismiss | schemas.RemoveObject | schemas.SetLook | schemas.Stop
+) | (schemas.Undo | schemas.Redo)
+"""Commands that are carried out although the document is full."""
+
+log = logging.getLogger(__name__)
+FULL = "this video has as many masks as this server can hold; remove an object, or open the video again"
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,8 @@ class Run:
 class Editor:
     """Works on one video. All methods but ``stop`` belong to the thread of the network.
 
-    Errors of commands are ValueError or IndexError with a sentence for the user; the document is then as before.
+    Errors of commands are ValueError, IndexError or Refusal with a sentence for the user; the document is then as
+    before.
     """
 
     def __init__(
@@ -54,16 +65,26 @@ class Editor:
         max_objects: int = 100,
         document: Document | None = None,
         is_picture: Callable[[str], bool] = lambda identifier: False,
+        check_disk: Callable[[], None] = lambda: None,
+        spill_folder: Path | None = None,
     ):
-        """``document`` is that of an earlier editor; ``is_picture`` says which pictures looks may name."""
+        """``document`` is that of an earlier editor; ``is_picture`` says which pictures looks may name.
+
+        ``check_disk`` raises Refusal when there is no room for what tracking has to remember in ``spill_folder``.
+        """
         self.document = document or Document()
         self.max_objects = max_objects
         self._on_change = on_change
         self._is_picture = is_picture
-        self._tracker = Tracker(network, open_frames, self.document)
+        self._check_disk = check_disk
+        self._tracker = Tracker(network, open_frames, self.document, spill_folder)
         self._proposals = Proposals(network, self.document)
         self._stopped = Event()
+        self._run: Run | None = None
+        self._corrections: list[tuple[int, int]] = []
+        """(object, frame) around which is to be tracked again, once what runs is done."""
         self._progress: dict[str, int | None] | None = None
+        self._error = ""
         self._running: Generator[None] | None = None
         self._tell()
 
@@ -71,6 +92,8 @@ class Editor:
         """Carry out a command, as one step of undo. What takes long comes back as an iterator of small steps."""
         self.document.begin()
         try:
+            if not isinstance(command, ADDS_NOTHING):
+                self._check_room()
             return self._do(command)
         finally:
             self.document.begin()
@@ -93,9 +116,8 @@ class Editor:
         self._stopped.set()
 
     def rest(self) -> None:
-        """Give memory back until there is something to do again."""
-        if not self.is_tracking:
-            self._proposals.dismiss()
+        """Give memory back until there is something to do again. Proposals stay."""
+        if not self.is_busy:
             self._tracker.rest()
             self._tell()
 
@@ -108,6 +130,11 @@ class Editor:
     def is_tracking(self) -> bool:
         """Whether there are frames to be done."""
         return self._progress is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it tracks or looks for objects."""
+        return self.is_tracking or self._proposals.is_looking
 
     def close(self) -> None:
         """Give everything back."""
@@ -150,8 +177,7 @@ class Editor:
         if wanted == NO_PROMPTS:
             self._clear(command.obj, command.frame)
             return
-        _check_positive(wanted)
-        result = self._tracker.show_again(command.obj, command.frame, wanted)
+        result = self._shown_instead(command.obj, command.frame, shown, wanted)
         self.document.put(("prompts", command.obj, command.frame), wanted)
         self._keep(command.frame, result.only(command.obj), tracked=False)
 
@@ -188,6 +214,7 @@ class Editor:
     @_do.register
     def _(self, command: schemas.Find) -> Iterator[None]:
         self._check_frame(command.frame)
+        self._error = ""
         return self._telling(self._proposals.find(command.frame, self._tracker.frames[command.frame]))
 
     @_do.register
@@ -216,21 +243,27 @@ class Editor:
         if not self.document.keys("prompts"):
             raise ValueError("there is nothing to follow yet; click an object first")
         self._check_run(run)
+        if self._run is not None and self._run.obj is not None and not self._stopped.is_set():
+            self._corrections.insert(0, (self._run.obj, self._run.start))
         return self._begin_run(run)
 
     @_do.register
     def _(self, command: schemas.Retrack) -> Iterator[None] | None:
-        obj, frame = command.obj, command.frame
-        self._prompts(obj, frame)
-        if self._progress is not None and self._progress["obj"] is None:
+        place = command.obj, command.frame
+        self._prompts(*place)
+        if self._stopped.is_set():
+            self._corrections.clear()
+        elif self._run is not None and (self._run.obj, self._run.start) != place:
+            if place not in self._corrections:
+                self._corrections.append(place)
             return None
-        ends = [(self._reach(obj, frame, 1), False), (self._reach(obj, frame, -1), True)]
-        run = Run(frame, tuple((end, reverse) for end, reverse in ends if end != frame), obj)
-        return self._begin_run(run) if run.ends else None
+        run = self._correction(*place)
+        return self._begin_run(run) if run is not None else None
 
     @_do.register
     def _(self, command: schemas.Stop) -> None:
         self.stop()
+        self._corrections.clear()
 
     @_do.register
     def _(self, command: schemas.Undo) -> None:
@@ -242,6 +275,7 @@ class Editor:
 
     def _restore(self, changed: Collection[Key]) -> None:
         self._stopped.set()
+        self._corrections.clear()
         self._tracker.agree_on(changed)
 
     def _add(self, obj: int, name: str, colour: str) -> None:
@@ -259,6 +293,16 @@ class Editor:
         self.document.put(("prompts", obj, frame), {**NO_PROMPTS, "mask": counts})
         area = int(np.count_nonzero(drawn.array))
         self.document.put(("mask", obj, frame), MaskValue(counts.encode("ascii"), 1.0, area, tracked=False))
+
+    def _shown_instead(self, obj: int, frame: int, shown: dict[str, Any], wanted: dict[str, Any]) -> FrameResult:
+        """What the network answers to other prompts. Raises ValueError where what is left does not say enough."""
+        try:
+            return self._tracker.show_again(obj, frame, wanted)
+        except ValueError as error:
+            self._tracker.show_again(obj, frame, shown)
+            raise ValueError(
+                "what is left says only where the object is not; clear the frame to take back all clicks"
+            ) from error
 
     def _clear(self, obj: int, frame: int) -> None:
         """Prompts of a frame are gone: what was tracked there comes back, or nothing."""
@@ -279,16 +323,48 @@ class Editor:
             frame += by
         return frame
 
+    def _correction(self, obj: int, frame: int) -> Run | None:
+        """What has to be tracked again around a frame; None: nothing was tracked beside it, or it is shown no more."""
+        if self.document.get("prompts", obj, frame) is None:
+            return None
+        ends = [(self._reach(obj, frame, 1), False), (self._reach(obj, frame, -1), True)]
+        run = Run(frame, tuple((end, reverse) for end, reverse in ends if end != frame), obj)
+        return run if run.ends else None
+
     def _begin_run(self, run: Run) -> Iterator[None]:
         if self._running is not None:
             self._running.close()
         self._stopped.clear()
-        self._progress = {"frame": run.start, "done": 0, "total": run.total, "obj": run.obj}
-        self._running = self._steps(run)
+        self._error = ""
+        self._take_up(run)
+        self._running = self._steps()
         return self._running
 
-    def _steps(self, run: Run) -> Generator[None]:
-        """One frame a step."""
+    def _take_up(self, run: Run | None) -> None:
+        self._run = run
+        self._progress = run and {"frame": run.start, "done": 0, "total": run.total, "obj": run.obj}
+
+    def _steps(self) -> Generator[None]:
+        """One frame a step: what was asked for, then the corrections that wait."""
+        try:
+            while self._run is not None:
+                yield from self._follow(self._run)
+                self._take_up(None if self._stopped.is_set() else self._next_correction())
+        except Exception as error:  # noqa: BLE001 - it is logged or told
+            self._corrections.clear()
+            self._fail("tracking", error)
+        finally:
+            self._take_up(None)
+            self._tell()
+
+    def _next_correction(self) -> Run | None:
+        while self._corrections:
+            run = self._correction(*self._corrections.pop(0))
+            if run is not None:
+                return run
+        return None
+
+    def _follow(self, run: Run) -> Generator[None]:
         objects = None if run.obj is None else [run.obj]
         try:
             if run.obj is not None:
@@ -301,10 +377,24 @@ class Editor:
                     yield
                     if self._stopped.is_set():
                         return
+                    self._check_room()
         finally:
-            self._progress = None
             self.document.begin()
-            self._tell()
+
+    def _check_room(self) -> None:
+        self._check_disk()
+        if self.document.is_full:
+            raise ValueError(FULL)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        """The page is told why work that took long ended early, until there is more of it."""
+        if isinstance(error, (ValueError, Refusal)):
+            reason = str(error)
+        else:
+            log.error("%s ended with an error", what, exc_info=error)
+            no_room = isinstance(error, OSError)
+            reason = "the server has no room left" if no_room else "this is a fault of the server"
+        self._error = f"{what} ended early: {reason}"
 
     def _go_on_from(self, run: Run) -> None:
         """Tracking begins with the masks that the user sees."""
@@ -313,9 +403,13 @@ class Editor:
                 self._tracker.remind(obj, run.start)
 
     def _telling(self, steps: Iterator[None]) -> Iterator[None]:
-        for _ in steps:
-            self._tell()
-            yield
+        try:
+            for _ in steps:
+                self._tell()
+                yield
+        except Exception as error:  # noqa: BLE001 - it is logged or told
+            self._proposals.dismiss()
+            self._fail("looking for objects", error)
         self._tell()
 
     def _keep_all(self, result: FrameResult, objects: Collection[int] | None) -> None:
@@ -377,11 +471,7 @@ class Editor:
             "proposing": self._proposals.progress,
             "can_undo": self.document.can_undo,
             "can_redo": self.document.can_redo,
+            "error": self._error,
         }
         self.document.publish(STATUS, status)
         self._on_change()
-
-
-def _check_positive(wanted: dict[str, Any]) -> None:
-    if wanted["box"] is None and wanted["mask"] is None and not any(point[2] for point in wanted["points"]):
-        raise ValueError("what is left says only where the object is not; clear the frame to take back all clicks")

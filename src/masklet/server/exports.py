@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,13 +17,16 @@ import numpy as np
 from masklet.data.formats.table import open_writer as open_record_writer
 from masklet.data.records import Masklet, Record
 from masklet.masks import Rle, decode_rle
+from masklet.server.disk import Disk
 from masklet.server.document import Document, MaskValue
 from masklet.server.effects import Look, render
+from masklet.server.errors import Refusal
 from masklet.server.pictures import Pictures
 from masklet.server.schemas import ExportFormat
 from masklet.video.encode import VideoWriter
 from masklet.video.file import VideoFile
 from masklet.video.write import cut_out, open_writer
+from masklet.video.writers import MAX_PALETTE_ID
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".json": "application/json", ".zip": "application/zip"}
 BLEED_PX = 4
@@ -44,11 +47,12 @@ class Taken:
 
     @classmethod
     def of(cls, document: Document, video: Mapping[str, Any], pictures: Pictures) -> Taken:
-        """What the document says now. Objects are in the order of their numbers."""
-        objects = {key[1]: value for key, value in sorted(document.items("object"))}
+        """What the document says now. Objects are in the order of their numbers, without those that are hidden."""
+        objects = {key[1]: value for key, value in sorted(document.items("object")) if value["visible"]}
         masks: dict[int, dict[int, MaskValue]] = {obj: {} for obj in objects}
         for (_, obj, frame), value in document.items("mask"):
-            masks.setdefault(obj, {})[frame] = value
+            if obj in masks:
+                masks[obj][frame] = value
         return cls(video, objects, masks, Look.of(document.get("look"), pictures.read))
 
     @property
@@ -64,9 +68,8 @@ class Taken:
         return plain.strip("_") or "video"
 
     def shown_at(self, frame: int) -> dict[int, np.ndarray]:
-        """Object -> bool mask (h, w) of the objects that are not hidden."""
-        visible = [obj for obj, value in self.objects.items() if value["visible"]]
-        return {obj: decode_rle(self._rle(self.masks[obj][frame])) for obj in visible if frame in self.masks[obj]}
+        """Object -> bool mask (h, w)."""
+        return {obj: decode_rle(self._rle(masks[frame])) for obj, masks in self.masks.items() if frame in masks}
 
     def drawn(self, frame: int, picture: np.ndarray) -> np.ndarray:
         """A frame (h, w, 3) as the page shows it."""
@@ -103,6 +106,7 @@ class Export:
     id: str
     format: ExportFormat
     folder: Path
+    disk: Disk
     done: int = 0
     total: int = 1
     error: str = ""
@@ -126,7 +130,7 @@ class Export:
         try:
             path = self._written(taken, video_path, place)
             self.name, self.path = f"{taken.name}-{self.format}{path.suffix}", path
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, Refusal) as error:
             self.error = str(error).replace(str(self.folder), "").replace(str(place), "")
         except Exception:
             log.exception("an export failed")
@@ -138,7 +142,7 @@ class Export:
 
     def _written(self, taken: Taken, video_path: Path, place: Path) -> Path:
         if not any(taken.masks.values()):
-            raise ValueError("there are no masks to export yet; click an object first")
+            raise ValueError("there are no masks to export; click an object, or show one that is hidden")
         if self.format in ("coco", "sav", "rle"):
             return _annotations(taken, self.format, place)
         with VideoFile(video_path) as source:
@@ -158,10 +162,11 @@ class Export:
         return writer.path
 
     def _pictures(self, taken: Taken, source: VideoFile, place: Path) -> Path:
+        numbers = _palette_numbers(taken.objects)
         no_frame = np.broadcast_to(np.uint8(0), (*taken.video_hw, 3))
         with open_writer(place / "masks", source, self.format) as writer:
             for index in self._frames(source):
-                writer.add(index, no_frame, taken.shown_at(index))
+                writer.add(index, no_frame, {numbers[obj]: mask for obj, mask in taken.shown_at(index).items()})
         path = place / "masks.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for picture in sorted((place / "masks").rglob("*.png")):
@@ -173,8 +178,17 @@ class Export:
         for index in range(len(source)):
             if self.cancelled.is_set():
                 raise ValueError("the session has ended")
+            self.disk.check()
             yield index
             self.done = index + 1
+
+
+def _palette_numbers(objects: Iterable[int]) -> dict[int, int]:
+    """The objects' own numbers where all of them fit a palette, otherwise 1, 2, 3 in their order."""
+    own = list(objects)
+    if max(own, default=0) <= MAX_PALETTE_ID:
+        return {obj: obj for obj in own}
+    return {obj: place for place, obj in enumerate(own, 1)}
 
 
 def _annotations(taken: Taken, format: str, place: Path) -> Path:  # noqa: A002

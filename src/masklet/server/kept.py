@@ -39,12 +39,13 @@ def load(folder: Path) -> VideoInfo:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[Path]:
-    """A folder of our own in ``folder``, with no uploads of earlier servers.
+    """A folder of our own in ``folder``, which nobody else may look into, with no uploads of earlier servers.
 
     Raises ValueError while another server uses it, where the system can tell.
     """
     own = folder / "masklet-serve"
     own.mkdir(parents=True, exist_ok=True)
+    own.chmod(0o700)
     with (own / "lock").open("w") as file:
         _lock(file.fileno(), own)
         shutil.rmtree(own / "uploads", ignore_errors=True)

@@ -20,52 +20,87 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.websockets import WebSocketState
 from pydantic import ValidationError
 
-from masklet.server.document import Change, MaskValue
+from masklet.server.document import Change, MaskValue, size_bytes
 from masklet.server.errors import Refusal
-from masklet.server.schemas import MESSAGE, Ack, Request
+from masklet.server.schemas import MESSAGE, Ack, Attend, Preview, Request
 from masklet.server.security import Allowance
-from masklet.server.workspaces import Workspace, Workspaces
+from masklet.server.workspaces import Answer, Workspace, Workspaces
+
+CHANGES_NOTHING = (Attend, Preview)
+"""These are carried out again when they are sent again."""
 
 BATCHES_UNDER_WAY = 4
 BATCH_BYTES = 128 << 10
-CLIENTS = 64
-MESSAGES_PER_SECOND = 60.0
-GONE, BUSY, BAD_MESSAGE, TOO_FAST = 4404, 4429, 4400, 4408
-"""Codes with which a socket is closed."""
+ANSWERS_UNDER_WAY = 400
+REQUESTS_PER_SECOND = 60.0
+CLOSING_SECONDS = 2.0
+BAD_MESSAGE, GONE, TOO_FAST, NOT_READY, REPLACED, BUSY = 4400, 4404, 4408, 4409, 4410, 4429
+"""Codes with which a socket is closed. After all but GONE a page may come again."""
+
+CODES = {404: GONE, 410: GONE, 409: NOT_READY, 429: BUSY}
+"""For refusals by their status."""
 
 
 class Live:
-    """Keeps one page up to date and takes its commands."""
+    """Keeps one page up to date and takes its commands. ``client`` is the page's name for itself."""
 
-    def __init__(self, socket: WebSocket, workspaces: Workspaces, workspace: Workspace) -> None:
+    def __init__(self, socket: WebSocket, workspaces: Workspaces, workspace: Workspace, client: str) -> None:
         self._socket = socket
         self._workspaces = workspaces
         self._workspace = workspace
+        self._client = client
         self._news = asyncio.Event()
         self._answers: deque[str] = deque()
         self._under_way: deque[int] = deque()
         self._sent = 0
-        self._allowance = Allowance(MESSAGES_PER_SECOND, burst=2 * MESSAGES_PER_SECOND)
+        self._allowance = Allowance(REQUESTS_PER_SECOND, burst=2 * REQUESTS_PER_SECOND)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_replaced = False
 
-    async def run(self, since: int, client: str) -> None:
+    async def run(self, since: int) -> None:
         """Until the page leaves or the session ends. ``since``: the last version that the page has seen."""
         document = self._workspace.ready().document
         self._sent = since if since <= document.version else 0
-        self._workspace.watchers.add(self._news.set)
-        self._workspace.sockets += 1
-        self._news.set()
-        sending = asyncio.create_task(self._send())
+        self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send())]
+        self._enter()
         try:
-            await self._receive(client)
-        except WebSocketDisconnect:
-            pass
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._workspace.watchers.discard(self._news.set)
-            self._workspace.sockets -= 1
-            self._workspace.touch()
-            sending.cancel()
+            self._leave()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        if self._is_replaced:
+            with suppress(asyncio.TimeoutError, RuntimeError, WebSocketDisconnect):
+                await asyncio.wait_for(self._socket.close(REPLACED, "the page has come back"), CLOSING_SECONDS)
+        for task in self._tasks:
             with suppress(asyncio.CancelledError, RuntimeError, WebSocketDisconnect):
-                await sending
+                task.result()
+
+    def give_way(self) -> None:
+        """The page has come back over another socket; this one is dead, though the server has not heard of it yet."""
+        self._is_replaced = True
+        for task in self._tasks:
+            task.cancel()
+
+    def answer(self, number: int | None, error: str, mask: str = "") -> None:
+        """Answer a request."""
+        self._answers.append(json.dumps({"re": number, "error": error} | ({"mask": mask} if mask else {})))
+        self._news.set()
+
+    def _enter(self) -> None:
+        earlier = self._workspace.sockets.get(self._client)
+        if earlier is not None:
+            earlier.give_way()
+        self._workspace.sockets[self._client] = self
+        self._workspace.watchers.add(self._news.set)
+        self._news.set()
+
+    def _leave(self) -> None:
+        if self._workspace.sockets.get(self._client) is self:
+            del self._workspace.sockets[self._client]
+        self._workspace.watchers.discard(self._news.set)
+        self._workspace.touch()
 
     async def _send(self) -> None:
         while self._workspace.editor is not None:
@@ -83,39 +118,50 @@ class Live:
         editor = self._workspace.editor
         return [] if editor is None else within(editor.document.changes(self._sent), BATCH_BYTES)
 
-    async def _receive(self, client: str) -> None:
+    async def _receive(self) -> None:
         while self._socket.application_state is WebSocketState.CONNECTED:
-            text = await self._socket.receive_text()
-            if not self._allowance.take():
-                await self._socket.close(TOO_FAST, "too many messages")
-                return
-            try:
-                message = MESSAGE.validate_json(text)
-            except ValidationError as error:
-                self._refuse(text, error)
+            text = await self._next_text()
+            message = None if text is None else _parsed(text)
+            if isinstance(message, Ack) and self._acknowledge(message.ack):
                 continue
-            if isinstance(message, Ack):
-                self._acknowledge(message.ack)
-            else:
-                self._request(client, message)
+            if not self._allowance.take() or len(self._answers) > ANSWERS_UNDER_WAY:
+                await self._socket.close(TOO_FAST, "too many messages")
+            elif text is None:
+                await self._socket.close(BAD_MESSAGE, "expected text")
+            elif isinstance(message, ValidationError):
+                self._refuse(text, message)
+            elif isinstance(message, Request):
+                self._request(message)
 
-    def _acknowledge(self, version: int) -> None:
+    async def _next_text(self) -> str | None:
+        """None: a message of another kind."""
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        return message.get("text")
+
+    def _acknowledge(self, version: int) -> bool:
+        """Whether that is news. There is no more such news than messages that were sent."""
+        before = len(self._under_way)
         while self._under_way and self._under_way[0] <= version:
             self._under_way.popleft()
         self._news.set()
+        return len(self._under_way) < before
 
-    def _request(self, client: str, request: Request) -> None:
-        handled = self._workspace.handled
-        if request.id <= handled.get(client, 0):
-            self._answer(request.id, "")
-            return
-        if client not in handled and len(handled) >= CLIENTS:
-            del handled[next(iter(handled))]
-        handled[client] = request.id
+    def _request(self, request: Request) -> None:
+        asked = self._workspace.asked
+        if isinstance(request.command, CHANGES_NOTHING):
+            self._carry_out(request, partial(self.answer, request.id))
+        elif asked.begin(self._client, request.id):
+            self._carry_out(request, partial(_settle, self._workspace, self._client, request.id))
+        elif (error := asked.answer_of(self._client, request.id)) is not None:
+            self.answer(request.id, error)
+
+    def _carry_out(self, request: Request, answer: Answer) -> None:
         try:
-            self._workspaces.command(self._workspace, request.command, partial(self._answer, request.id))
+            self._workspaces.command(self._workspace, request.command, answer)
         except Refusal as refusal:
-            self._answer(request.id, str(refusal))
+            answer(str(refusal), "")
 
     def _refuse(self, text: str, error: ValidationError) -> None:
         """Answers by number where there is one, so that the page does not wait."""
@@ -124,18 +170,29 @@ class Live:
             number = json.loads(text).get("id")
         first = error.errors(include_url=False, include_context=False)[-1]
         where = ".".join(str(part) for part in first["loc"][-2:])
-        self._answer(number if type(number) is int else None, f"{where}: {first['msg']}")
+        self.answer(number if type(number) is int else None, f"{where}: {first['msg']}")
 
-    def _answer(self, number: int | None, error: str, mask: str = "") -> None:
-        self._answers.append(json.dumps({"re": number, "error": error} | ({"mask": mask} if mask else {})))
-        self._news.set()
+
+def _settle(workspace: Workspace, client: str, number: int, error: str, mask: str) -> None:
+    """Answers over the socket that the page has by now, if it has one, and otherwise when it asks again."""
+    workspace.asked.settle(client, number, error)
+    page = workspace.sockets.get(client)
+    if page is not None:
+        page.answer(number, error, mask)
+
+
+def _parsed(text: str) -> Request | Ack | ValidationError:
+    try:
+        return MESSAGE.validate_json(text)
+    except ValidationError as error:
+        return error
 
 
 def within(changes: Sequence[Change], most_bytes: int) -> Sequence[Change]:
-    """The first changes whose masks have together at most so many bytes, but at least one."""
+    """The first changes whose values have together about so many bytes, but at least one."""
     size = 0
     for place, change in enumerate(changes):
-        size += len(change.value.counts) if isinstance(change.value, MaskValue) else 0
+        size += size_bytes(change.value)
         if size > most_bytes:
             return changes[: place + 1]
     return changes

@@ -9,12 +9,15 @@ while it works, then the ``VideoInfo`` or ``{"error"}``. Every frame that can be
 
 from __future__ import annotations
 
+import errno
 import heapq
 import json
-import math
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from PIL import Image
 from masklet.process import keep_freed_memory
 from masklet.video.encode import SoundTrack
 from masklet.video.pictures import ImageFiles
-from masklet.video.read import open_frames
+from masklet.video.read import VideoFile
 from masklet.video.source import FrameSource, VideoError
 
 KEY_FRAME_EVERY = 12
@@ -40,6 +43,13 @@ THUMBNAIL_HEIGHT = 54
 PICTURE_FPS = Fraction(4)
 FPS_RANGE = (Fraction(1), Fraction(120))
 TELL_EVERY = 5
+LIFE_SECONDS = 5.0
+"""So often at most a sign of life is given where there is no progress to tell of."""
+
+SOUND_SECONDS = 10
+"""Of sound that are coded between two signs of life."""
+
+NO_ROOM = "this server has no room for the video, so cut it"
 
 _PICTURES = {
     b"\xff\xd8\xff": ".jpg",
@@ -59,26 +69,42 @@ def picture_suffix(head: bytes) -> str | None:
     return next((suffix for magic, suffix in _PICTURES.items() if head.startswith(magic)), None)
 
 
-def open_uploaded(paths: Sequence[Path]) -> FrameSource:
+class Teller:
+    """Tells what progress there is on standard output, and again while there is none but work goes on."""
+
+    def __init__(self) -> None:
+        self._news: dict[str, Any] = {"done": 0, "total": 0}
+        self._told = time.monotonic()
+
+    def tell(self, news: dict[str, Any]) -> None:
+        """One line."""
+        self._news, self._told = news, time.monotonic()
+        print(json.dumps(news), flush=True)
+
+    def live(self) -> None:
+        """A sign of life, now and then."""
+        if time.monotonic() - self._told > LIFE_SECONDS:
+            self.tell(self._news)
+
+
+def open_uploaded(paths: Sequence[Path], on_packet: Callable[[], object] = lambda: None) -> FrameSource:
     """The frames of one video, or of pictures in order; what a file is, its first bytes say.
 
-    Raises VideoError when they are neither.
+    ``on_packet`` is called for each packet that is read. Raises VideoError when they are neither.
     """
     suffixes = [picture_suffix(path.open("rb").read(16)) for path in paths]
     if len(paths) == 1 and suffixes[0] is None:
         try:
-            return open_frames(paths[0])
+            return VideoFile(paths[0], on_packet=on_packet)
         except VideoError as error:
-            raise VideoError(f"this is no video or picture that can be read ({_without(paths[0], error)})") from error
+            reason = str(error).replace(str(paths[0]), "the file")
+            raise VideoError(f"this is no video or picture that can be read ({reason})") from error
     named = []
     for path, suffix in zip(paths, suffixes, strict=True):
         if suffix is None:
             raise VideoError("expected one video, or pictures only; upload videos one by one")
         named.append(path.rename(path.with_suffix(suffix)))
-    try:
-        return ImageFiles(named, fps=PICTURE_FPS, strict=True)
-    except VideoError as error:
-        raise VideoError(_without(named[0].parent, error)) from error
+    return ImageFiles(named, fps=PICTURE_FPS, strict=True)
 
 
 def check_limits(source: FrameSource, limits: dict[str, Any]) -> None:
@@ -103,7 +129,7 @@ def fitted_hw(video_hw: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
-def normalise(source: FrameSource, folder: Path, side: int, tell: Any) -> dict[str, Any]:
+def normalise(source: FrameSource, folder: Path, side: int, tell: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """Writes the video and its thumbnails, and gives back what ``VideoInfo`` holds but the name."""
     height, width = fitted_hw(source.video_hw, side)
     rate = min(max(Fraction(source.fps or PICTURE_FPS), FPS_RANGE[0]), FPS_RANGE[1]).limit_denominator(1001)
@@ -124,8 +150,10 @@ def normalise(source: FrameSource, folder: Path, side: int, tell: Any) -> dict[s
             if index % TELL_EVERY == 0:
                 tell({"done": index, "total": count})
         output.mux(stream.encode(None))
+    _check_written(folder / "video.mp4", count)
     Image.fromarray(np.concatenate(thumbnails, axis=1)).save(folder / "thumbnails.jpg", quality=80)
-    has_sound = source.path is not None and source.path.is_file() and add_sound(folder, source.path, source.time_of(0))
+    is_done = partial(tell, {"done": count, "total": count})
+    has_sound = isinstance(source, VideoFile) and add_sound(folder, source, count / float(rate), is_done)
     return {
         "width": width,
         "height": height,
@@ -136,14 +164,16 @@ def normalise(source: FrameSource, folder: Path, side: int, tell: Any) -> dict[s
     }
 
 
-def add_sound(folder: Path, original: Path, begin: float) -> bool:
-    """Puts the sound of a file, from ``begin`` seconds on, into ``video.mp4``. False: there is none that can be read.
+def add_sound(folder: Path, original: VideoFile, seconds: float, live: Callable[[], object]) -> bool:
+    """Puts the sound of a file, from its first frame on, into ``video.mp4``. False: there is none that can be read.
 
-    The pictures keep their times, which begin at 0: what a sound encoder puts before that is left out.
+    It is always coded anew, since the server itself opens that file and what was uploaded may be hostile. The pictures
+    keep their times, which begin at 0: what a sound encoder puts before that is left out. ``live`` is called after
+    every few of its ``seconds``.
     """
     video, sound, both = (folder / name for name in ("video.mp4", "sound.mp4", "both.mp4"))
     try:
-        if not _extract_sound(original, sound, begin):
+        if not _extract_sound(original, sound, seconds, live):
             return False
         _interleave(video, sound, both)
         both.replace(video)
@@ -155,12 +185,16 @@ def add_sound(folder: Path, original: Path, begin: float) -> bool:
     return True
 
 
-def _extract_sound(original: Path, path: Path, begin: float) -> bool:
+def _extract_sound(original: VideoFile, path: Path, seconds: float, live: Callable[[], object]) -> bool:
+    assert original.path is not None
+    begin = original.time_of(0)
     with av.open(str(path), "w") as output:
-        track = SoundTrack.of(original, output, begin, copyable=("aac", "mp3"))
+        track = SoundTrack.of(original.path, output, begin, copyable=())
         if track is None:
             return False
-        track.copy_until(math.inf)
+        for end in np.arange(0, seconds, SOUND_SECONDS):
+            track.copy_until(begin + min(end + SOUND_SECONDS, seconds))
+            live()
         track.close()
     return True
 
@@ -187,18 +221,37 @@ def _begins_at(packet: Packet) -> float:
 
 def main(arguments: Sequence[str]) -> int:
     """What the process does. 0: the files are there."""
+    teller = Teller()
     limits, folder, *files = json.loads(arguments[0]), Path(arguments[1]), *map(Path, arguments[2:])
-    _bound_memory(limits["memory_bytes"])
+    _bound_process(limits["memory_bytes"], limits["video_bytes"])
     keep_freed_memory()
     try:
-        with open_uploaded(files) as source:
+        with open_uploaded(files, teller.live) as source:
             check_limits(source, limits)
-            _tell({"done": 0, "total": len(source)})
-            _tell(normalise(source, folder, limits["side"], _tell))
+            teller.tell({"done": 0, "total": len(source)})
+            teller.tell(normalise(source, folder, limits["side"], teller.tell))
     except (ValueError, OSError, MemoryError, FFmpegError) as error:
-        _tell({"error": str(error) or "the file needs too much memory"})
+        teller.tell({"error": _sentence(error, folder)})
         return 1
     return 0
+
+
+def _check_written(path: Path, count: int) -> None:
+    """Writers do not tell of a full disk."""
+    try:
+        with av.open(str(path)) as video:
+            written = sum(packet.size > 0 for packet in video.demux(video=0))
+    except FFmpegError:
+        written = 0
+    if written != count:
+        raise VideoError(f"{written} of {count} frames could be written; {NO_ROOM}")
+
+
+def _sentence(error: Exception, folder: Path) -> str:
+    """What went wrong, without the place of the files, which is none of the user's business."""
+    if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.ENOSPC):
+        return NO_ROOM
+    return str(error).replace(f"{folder}{os.sep}", "") or "the file needs too much memory"
 
 
 def _scaled(frame: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
@@ -220,23 +273,15 @@ def _picture(frame: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
     return picture
 
 
-def _bound_memory(most: int) -> None:
-    """On systems that can: allocating more fails, and no core file is written."""
+def _bound_process(memory_bytes: int, file_bytes: int) -> None:
+    """On systems that can: taking more memory or writing larger files fails, and no core file is written."""
     try:
         import resource
     except ImportError:
         return
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _without(path: Path, error: Exception) -> str:
-    """A message without the place of the file, which is none of the user's business."""
-    return str(error).replace(str(path), "the file")
-
-
-def _tell(news: dict[str, Any]) -> None:
-    print(json.dumps(news), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class Proposals:
         self.progress: dict[str, int] | None = None
         """Frame, points that are done and their total; None: nothing is proposed."""
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether a search goes on."""
+        return self._search is not None
+
     def find(self, frame: int, picture: np.ndarray) -> Generator[None]:
         """Looks at a batch of points a step. The proposals come with the last one."""
         self.dismiss()
@@ -71,6 +76,7 @@ class Proposals:
         best = sorted(search.found(), key=lambda found: -found.predicted_iou)[:MOST]
         for number, found in enumerate(best):
             self._document.publish(("proposal", number), _value(found))
+        self._search = None
 
 
 def _value(found: FoundMask) -> MaskValue:

@@ -10,9 +10,8 @@ from fastapi.responses import FileResponse
 
 from masklet.server.errors import Refusal
 from masklet.server.exports import MEDIA_TYPES, Export
-from masklet.server.live import GONE, Live
+from masklet.server.live import CODES, Live
 from masklet.server.schemas import ExportWanted, SessionWanted, UploadWanted
-from masklet.server.security import Allowances
 from masklet.server.state import State, state_of
 from masklet.server.workspaces import Workspace
 
@@ -38,9 +37,8 @@ Here = Annotated[Workspace, Depends(opened_here)]
 ExportHere = Annotated[Export, Depends(exported_here)]
 
 
-def _may_open(request: Request, allowances: Allowances) -> None:
-    if not allowances.take(request.client.host if request.client else ""):
-        raise Refusal(429, "too much was opened in a short time; wait a minute")
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 @api.get("/limits")
@@ -58,8 +56,7 @@ def limits(state: Server) -> dict[str, float]:
 @api.post("/uploads", status_code=201)
 async def begin_upload(wanted: UploadWanted, request: Request, state: Server) -> dict[str, Any]:
     """Announce a file."""
-    _may_open(request, state.opened)
-    upload = state.uploads.begin(wanted.size, wanted.name)
+    upload = state.uploads.begin(wanted.size, wanted.name, _address(request))
     return {"id": upload.id, "offset": upload.offset, "size": upload.size}
 
 
@@ -81,8 +78,9 @@ async def append_to_upload(upload: str, request: Request, state: Server, offset:
 @api.post("/sessions", status_code=201)
 async def open_session(wanted: SessionWanted, request: Request, state: Server) -> dict[str, Any]:
     """Open the sample or what was uploaded."""
-    _may_open(request, state.opened)
-    return state.workspaces.open(wanted).described()
+    if not state.opened.take(_address(request)):
+        raise Refusal(429, "too much was opened in a short time; wait a minute")
+    return state.workspaces.open(wanted, _address(request)).described()
 
 
 @api.get("/sessions/{session}")
@@ -119,14 +117,15 @@ async def add_picture(workspace: Here, request: Request, state: Server) -> dict[
     workspace.ready()
     if request.headers.get("content-type") != "image/png":
         raise Refusal(415, "expected the content type image/png")
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > state.limits.picture_bytes:
-            raise Refusal(413, f"the picture has more than {state.limits.picture_bytes} bytes")
     assert workspace.video is not None
     video_hw = (workspace.video.height, workspace.video.width)
-    return {"id": await asyncio.to_thread(workspace.pictures.add, bytes(data), video_hw)}
+    state.disk.check(state.limits.picture_bytes)
+    async with state.pictures:
+        try:
+            data = await asyncio.wait_for(request.body(), state.limits.picture_seconds)
+        except asyncio.TimeoutError as error:
+            raise Refusal(408, "the picture came too slowly; send it again") from error
+        return {"id": await asyncio.to_thread(workspace.pictures.add, data, video_hw)}
 
 
 @api.get("/sessions/{session}/pictures/{picture}")
@@ -168,9 +167,9 @@ async def live(
     try:
         workspace = state.workspaces.get(session)
         workspace.ready()
-        if workspace.sockets >= state.limits.sockets:
+        if client not in workspace.sockets and len(workspace.sockets) >= state.limits.sockets:
             raise Refusal(429, "too many pages show this session; close one")
     except Refusal as refusal:
-        await socket.close(GONE, str(refusal)[:120])
+        await socket.close(CODES[refusal.status], str(refusal)[:120])
         return
-    await Live(socket, state.workspaces, workspace).run(since, client)
+    await Live(socket, state.workspaces, workspace, client).run(since)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "masklet-token"
+from masklet.server.bodies import bounded
+from masklet.server.limits import Limits
+
+COOKIE = "masklet-token-{port}"
+"""Servers of one machine share its cookies, whatever their ports."""
+
+NO_TOKEN, OTHER_SITE = 4401, 4403
+"""Codes with which a socket is closed that lacks the token, or is not let in for another reason."""
+
 ADDRESSES = 10_000
+TOKEN_LENGTH = 8
+"""Characters of a token, at least."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 HEADERS = {
@@ -83,15 +94,17 @@ class Guard:
     """Stands before the application.
 
     Lets in those who name a known host (so that a page of another site cannot reach a local server under a name of its
-    own), come from no other site, ask not too often, and know the token where there is one. The token comes as a bearer
-    token or a cookie; a page that is opened with ``?token=`` gets the cookie.
+    own), come from no other site, ask not too often and for not too long, and know the token where there is one. The
+    token comes as a bearer token or a cookie; a page that is opened with ``?token=`` gets the cookie. Raises ValueError
+    for a poor token.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None, requests_per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None, limits: Limits) -> None:
         self._app = app
         self._hosts = {host.lower() for host in hosts}
-        self._token = token
-        self._allowances = Allowances(requests_per_minute)
+        self._token = None if token is None else checked_token(token)
+        self._limits = limits
+        self._allowances = Allowances(limits.requests_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -99,9 +112,12 @@ class Guard:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
-            await self._refuse(refusal, scope, receive, send)
+            await _refuse(refusal, scope, receive, send)
             return
-        await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+        if scope["type"] == "http":
+            await self._app(scope, bounded(receive, scope, self._limits), _with_headers(send))
+        else:
+            await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -118,27 +134,32 @@ class Guard:
     def _unless_known(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         given = query.pop("token", [""])[0]
+        cookie = COOKIE.format(port=_port(headers.get("host", "")))
         if scope["type"] == "http" and scope["method"] == "GET" and _same(given, token):
-            rest = urlencode(query, doseq=True)
-            response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            response = RedirectResponse(_beside(scope["path"], urlencode(query, doseq=True)), 303)
+            response.set_cookie(cookie, _sealed(token), httponly=True, samesite="lax")
             return response
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if _same(bearer, token) or (cookie is not None and _same(cookie.value, token)):
+        known = cookie_parser(headers.get("cookie", "")).get(cookie, "")
+        if _same(bearer, token) or _same(known, _sealed(token)):
             return None
         return _plain(401, "a token is needed; open the address that masklet serve printed")
 
     def _knows(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _split(f"//{host}").hostname or ""
         return "*" in self._hosts or name.lower() in self._hosts
 
-    async def _refuse(self, refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await refusal(scope, receive, _with_headers(send))
-            return
-        await receive()
-        await send({"type": "websocket.close", "code": 4403, "reason": ""})
+
+async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """A browser tells a page only of the codes of sockets that were open, and the page has to know of a lost token."""
+    if scope["type"] == "http":
+        await refusal(scope, receive, _with_headers(send))
+        return
+    await receive()
+    lacks_token = refusal.status_code == 401
+    if lacks_token:
+        await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": NO_TOKEN if lacks_token else OTHER_SITE, "reason": ""})
 
 
 def is_loopback(host: str) -> bool:
@@ -156,9 +177,45 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
+def checked_token(token: str) -> str:
+    """The token itself. Raises ValueError for one that is too short, or that cannot stand in a header."""
+    if len(token) < TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError(
+            f"expected a token of at least {TOKEN_LENGTH} letters, digits or signs without spaces, got one of "
+            f"{len(token)}; choose another one, or none, and one is made up where it is needed"
+        )
+    return token
+
+
 def _is_own(origin: str | None, host: str) -> bool:
     """Programs send no origin; browsers always do with what changes something."""
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    return origin is None or _split(origin).netloc.lower() == host.lower()
+
+
+def _split(address: str) -> SplitResult:
+    """An empty one for what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
+def _port(host: str) -> int:
+    """Of a host that is known, as the browser names it."""
+    try:
+        return _split(f"//{host}").port or 0
+    except ValueError:
+        return 0
+
+
+def _beside(path: str, query: str) -> str:
+    """The same address without the token, relative to it, so that it stays on this server whatever its path is."""
+    return f"./{quote(path.rpartition('/')[2])}" + (f"?{query}" if query else "")
+
+
+def _sealed(token: str) -> str:
+    """What the cookie holds: any token as letters and digits, which a cookie can carry."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _same(given: str, token: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from masklet.server.disk import Disk
 from masklet.server.limits import Limits
 from masklet.server.security import Allowances
 from masklet.server.uploads import Uploads
@@ -17,9 +19,12 @@ class State:
     """Everything that requests share."""
 
     limits: Limits
+    disk: Disk
     uploads: Uploads
     workspaces: Workspaces
     opened: Allowances
+    pictures: asyncio.Semaphore
+    """Held while a picture is taken in."""
 
 
 def state_of(connection: HTTPConnection) -> State:

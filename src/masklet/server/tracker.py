@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,18 @@ NO_PROMPTS: dict[str, Any] = {"points": [], "box": None, "mask": None}
 class Tracker:
     """Answers prompts and follows objects, and knows of which masks of the document the network has heard."""
 
-    def __init__(self, network: SegmentationNetwork, open_frames: Callable[[], FrameSource], document: Document):
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        open_frames: Callable[[], FrameSource],
+        document: Document,
+        spill_folder: Path | None = None,
+    ):
+        """``spill_folder`` is where results of earlier frames lie that are not held in memory."""
         self._network = network
         self._open_frames = open_frames
         self._document = document
+        self._spill_folder = spill_folder
         self._session: VideoSession | None = None
         self._frames: FrameSource | None = None
         self._known: defaultdict[int, set[int]] = defaultdict(set)
@@ -58,7 +67,11 @@ class Tracker:
         """The session, which has seen all prompted masks."""
         if self._session is None:
             self._session = VideoSession(
-                self._network, self.frames, ram_bytes=SESSION_RAM_BYTES, cached_frames=CACHED_FRAMES
+                self._network,
+                self.frames,
+                ram_bytes=SESSION_RAM_BYTES,
+                cached_frames=CACHED_FRAMES,
+                spill_folder=self._spill_folder,
             )
             self._show_all()
         return self._session

@@ -10,20 +10,25 @@ from threading import Condition, Thread
 Job = Callable[[], object]
 Steps = Callable[[], bool]
 
+JOBS_IN_A_ROW = 8
+"""After so many jobs, what goes on gets a turn, so that a flood of clicks does not stop all tracking."""
+
 log = logging.getLogger(__name__)
 
 
 class Turns:
     """One thread that serves owners by turns.
 
-    What is asked once (``submit``) comes before what goes on (``follow``), and of each kind every owner gets one turn
-    before any gets a second one. Jobs answer for their own errors: those that escape are logged and end the job only.
+    What is asked once (``submit``) comes before what goes on (``follow``), but for one turn in nine, and of each kind
+    every owner gets one turn before any gets a second one. Jobs answer for their own errors: those that escape are
+    logged and end the job only.
     """
 
     def __init__(self) -> None:
         self._condition = Condition()
         self._jobs: OrderedDict[Hashable, deque[Job]] = OrderedDict()
         self._steps: OrderedDict[Hashable, Steps] = OrderedDict()
+        self._in_a_row = 0
         self._is_open = True
         self._thread = Thread(target=self._serve, name="masklet-network", daemon=True)
         self._thread.start()
@@ -81,8 +86,9 @@ class Turns:
         return True
 
     def _next_job(self) -> Job | None:
-        if not self._jobs:
+        if not self._jobs or (self._steps and self._in_a_row >= JOBS_IN_A_ROW):
             return None
+        self._in_a_row += 1
         owner, jobs = self._jobs.popitem(last=False)
         job = jobs.popleft()
         if jobs:
@@ -90,6 +96,7 @@ class Turns:
         return job
 
     def _next_step(self) -> Job:
+        self._in_a_row = 0
         owner, step = self._steps.popitem(last=False)
         self._steps[owner] = step
         return lambda: self._take_step(owner, step)

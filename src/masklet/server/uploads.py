@@ -1,7 +1,8 @@
 """Files that come in parts and can go on after a lost connection.
 
 A client announces a size and gets an identifier; then it sends parts, each with the offset at which it begins. What has
-arrived stays, so after an interruption the client asks for the offset and goes on from there.
+arrived stays, so after an interruption the client asks for the offset and goes on from there, also when the server has
+not noticed yet that the connection of the part before is dead: a later part takes its place.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from masklet.server.disk import Disk
 from masklet.server.errors import Refusal
 from masklet.server.limits import Limits
 
@@ -24,31 +26,37 @@ class Upload:
     name: str
     size: int
     path: Path
+    address: str
     offset: int = 0
-    is_busy: bool = False
+    part: int = 0
+    """Number of the part that is coming in; earlier ones no longer count."""
     last_used: float = field(default_factory=time.monotonic)
 
 
 class Uploads:
     """All files that are coming, in one folder, under names of our own."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, disk: Disk) -> None:
         self._folder = folder
+        self._disk = disk
         self._limits = limits
         self._uploads: dict[str, Upload] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, size: int, name: str = "") -> Upload:
-        """Expect a file. Raises Refusal when it is too large, or all together are."""
+    def begin(self, size: int, name: str = "", address: str = "") -> Upload:
+        """Expect a file from an address. Raises Refusal when it is too large for what is left, or one too many.
+
+        Only what arrives is counted, so that an announcement takes nothing from others.
+        """
         if size > self._limits.upload_bytes:
-            raise Refusal(
-                413, f"the file has {size >> 20} MB; this server takes at most {self._limits.upload_bytes >> 20}"
-            )
-        if sum(upload.size for upload in self._uploads.values()) + size > self._limits.stored_bytes:
-            raise Refusal(507, "too many files are being uploaded right now; try again in a while")
+            most = _megabytes(self._limits.upload_bytes)
+            raise Refusal(413, f"the file has {_megabytes(size)}; this server takes at most {most}")
+        self._disk.check(size)
+        if sum(upload.address == address for upload in self._uploads.values()) >= self._limits.uploads_per_address:
+            raise Refusal(429, "too many files of yours are waiting to be opened; try again in a while")
         identifier = secrets.token_urlsafe(16)
         shown = "".join(sign for sign in name if sign.isprintable()).strip()
-        upload = Upload(identifier, shown, size, self._folder / f"{identifier}.part")
+        upload = Upload(identifier, shown, size, self._folder / f"{identifier}.part", address)
         upload.path.touch()
         self._uploads[identifier] = upload
         return upload
@@ -62,20 +70,14 @@ class Uploads:
     async def append(self, identifier: str, offset: int, parts: AsyncIterator[bytes]) -> Upload:
         """Takes a part of the file that begins at ``offset``.
 
-        Raises Refusal when that is not where the file ends so far, or the part reaches past the announced size. What
-        came before an interruption or a refusal stays.
+        Raises Refusal when that is not where the file ends so far, the part reaches past the announced size, or a later
+        one took its place. What came before an interruption or a refusal stays.
         """
         upload = self.get(identifier)
-        if upload.is_busy:
-            raise Refusal(409, "another part of this file is coming in; wait for it")
         if offset != upload.offset:
             raise Refusal(409, f"expected a part that begins at {upload.offset}, got one at {offset}")
-        upload.is_busy = True
-        try:
-            await self._write(upload, parts)
-        finally:
-            upload.is_busy = False
-            upload.last_used = time.monotonic()
+        upload.part += 1
+        await self._write(upload, upload.part, parts)
         return upload
 
     def take(self, identifiers: Sequence[str], folder: Path) -> list[Path]:
@@ -88,6 +90,7 @@ class Uploads:
                 raise Refusal(409, f"{upload.offset} of {upload.size} bytes have arrived; send the rest first")
         paths = []
         for number, upload in enumerate(chosen):
+            upload.part += 1
             paths.append(upload.path.rename(folder / f"{number:05d}.upload"))
             del self._uploads[upload.id]
         return paths
@@ -95,16 +98,29 @@ class Uploads:
     def expire(self, idle_seconds: float) -> None:
         """Forgets files that nobody has sent a part of for so long."""
         now = time.monotonic()
-        for upload in [one for one in self._uploads.values() if now - one.last_used > idle_seconds and not one.is_busy]:
+        for upload in [one for one in self._uploads.values() if now - one.last_used > idle_seconds]:
+            upload.part += 1
             upload.path.unlink(missing_ok=True)
             del self._uploads[upload.id]
 
-    async def _write(self, upload: Upload, parts: AsyncIterator[bytes]) -> None:
+    async def _write(self, upload: Upload, number: int, parts: AsyncIterator[bytes]) -> None:
         taken = 0
-        with upload.path.open("ab") as file:
+        with upload.path.open("r+b") as file:
             async for part in parts:
+                if upload.part != number:
+                    raise Refusal(409, "a later part took the place of this one")
                 taken += len(part)
                 if taken > self._limits.chunk_bytes or upload.offset + len(part) > upload.size:
                     raise Refusal(413, f"the part is larger than {self._limits.chunk_bytes} bytes or than announced")
+                self._disk.check(len(part))
+                file.seek(upload.offset)
                 file.write(part)
+                file.flush()
+                self._disk.take(len(part))
                 upload.offset += len(part)
+                upload.last_used = time.monotonic()
+
+
+def _megabytes(count: int) -> str:
+    """Rounded up, so that what is too large by a byte looks larger."""
+    return f"{-(-count // (1 << 20))} MB"

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.server import kept
+from masklet.server.asked import Asked
+from masklet.server.disk import Disk
 from masklet.server.document import Document
 from masklet.server.editor import Editor
 from masklet.server.errors import Refusal
@@ -43,14 +45,26 @@ REST_SECONDS = 120.0
 
 DECODER_BYTES = 32 << 20
 IDENTIFIER_LENGTH = 22
-JOURNAL = "journal.jsonl"
-FILES = (*kept.FILES, JOURNAL)
+JOURNAL, ASKED = "journal.jsonl", "asked.jsonl"
+FILES = (*kept.FILES, JOURNAL, ASKED)
 """What stays in a session's folder once it is ready."""
 
 Answer = Callable[[str, str], object]
 """Gets a sentence on what was wrong, or "", and a mask where one was asked for."""
 
 log = logging.getLogger(__name__)
+
+
+class Page(Protocol):
+    """One socket of a page."""
+
+    def answer(self, number: int | None, error: str, mask: str = "") -> None:
+        """Answer a request."""
+        ...
+
+    def give_way(self) -> None:
+        """The page has come back over another socket."""
+        ...
 
 
 @dataclass(eq=False)
@@ -60,15 +74,17 @@ class Workspace:
     id: str
     name: str
     folder: Path
+    address: str = ""
+    """Who opened it."""
     progress: tuple[int, int] = (0, 0)
     error: str = ""
     video: VideoInfo | None = None
     editor: Editor | None = None
     last_used: float = field(default_factory=time.monotonic)
     last_command: float = field(default_factory=time.monotonic)
-    sockets: int = 0
-    handled: dict[str, int] = field(default_factory=dict)
-    """Client -> its last request, so that one that is sent again after a lost connection is carried out once."""
+    sockets: dict[str, Page] = field(default_factory=dict)
+    """The pages that show it, by the name that each has for itself."""
+    asked: Asked = field(default_factory=Asked)
     watchers: set[Callable[[], None]] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     exports: dict[str, Export] = field(default_factory=dict)
@@ -97,8 +113,10 @@ class Workspace:
 
     def ready(self) -> Editor:
         """Raises Refusal while there is no editor."""
+        if self.error:
+            raise Refusal(410, self.error)
         if self.editor is None:
-            raise Refusal(409, self.error or "the video is still being made ready; wait for it")
+            raise Refusal(409, "the video is still being made ready; wait for it")
         return self.editor
 
     @property
@@ -124,7 +142,14 @@ class Workspaces:
     """
 
     def __init__(
-        self, network: SegmentationNetwork, folder: Path, limits: Limits, uploads: Uploads, *, keeps: bool = False
+        self,
+        network: SegmentationNetwork,
+        folder: Path,
+        limits: Limits,
+        uploads: Uploads,
+        disk: Disk,
+        *,
+        keeps: bool = False,
     ) -> None:
         self.turns = Turns()
         self._keeps = keeps
@@ -133,6 +158,7 @@ class Workspaces:
         self._folder = folder
         self._limits = limits
         self._uploads = uploads
+        self._disk = disk
         self._all: dict[str, Workspace] = {}
         self._preparing = asyncio.Semaphore(2)
         self._exporting = asyncio.Semaphore(2)
@@ -150,17 +176,21 @@ class Workspaces:
         workspace.touch()
         return workspace
 
-    def open(self, wanted: SessionWanted) -> Workspace:
-        """Begins a session; it becomes ready in the background. Raises Refusal when there are too many."""
-        if len(self._all) >= self._limits.sessions:
+    def open(self, wanted: SessionWanted, address: str = "") -> Workspace:
+        """Begins a session; it becomes ready in the background. Raises Refusal when there are too many, or no room."""
+        open_ones = [workspace for workspace in self._all.values() if not workspace.error]
+        if len(open_ones) >= self._limits.sessions:
             raise Refusal(503, f"{self._limits.sessions} sessions are open, more than that this server does not take")
+        if sum(workspace.address == address for workspace in open_ones) >= self._limits.sessions_per_address:
+            raise Refusal(429, f"{self._limits.sessions_per_address} sessions of yours are open; close one of them")
+        self._disk.check()
         if wanted.sample == bool(wanted.uploads) or len(wanted.uploads) > self._limits.pictures:
             raise Refusal(422, f"expected the sample, or uploads: one video or 1 to {self._limits.pictures} pictures")
         identifier = secrets.token_urlsafe(16)
         folder = self._folder / identifier
         folder.mkdir(parents=True)
         assert len(identifier) == IDENTIFIER_LENGTH
-        workspace = Workspace(identifier, self._name_of(wanted), folder)
+        workspace = Workspace(identifier, self._name_of(wanted), folder, address)
         try:
             paths = self._sources(wanted, folder)
         except Refusal:
@@ -172,30 +202,37 @@ class Workspaces:
 
     async def close(self, workspace: Workspace) -> None:
         """Ends a session and removes its files."""
-        await self._leave(workspace)
-        shutil.rmtree(workspace.folder, ignore_errors=True)
+        try:
+            await self._leave(workspace)
+        finally:
+            shutil.rmtree(workspace.folder, ignore_errors=True)
 
     async def close_all(self) -> None:
         """Ends everything. Sessions that are to be kept leave their files, but for those that were never ready."""
         for workspace in list(self._all.values()):
-            if self._keeps and workspace.editor is not None:
-                await self._leave(workspace)
-            else:
-                await self.close(workspace)
+            try:
+                await (self._leave if self._keeps and workspace.editor is not None else self.close)(workspace)
+            except Exception:
+                log.exception("a session could not be ended")
         await asyncio.to_thread(self.turns.close)
 
     async def expire(self) -> None:
         """Ends sessions that nobody has looked at for long; lets those rest in which nothing is done."""
-        idle_seconds = self._limits.idle_minutes * 60
-        self._uploads.expire(idle_seconds)
-        now = time.monotonic()
+        self._uploads.expire(self._limits.idle_minutes * 60)
         for workspace in list(self._all.values()):
-            if not workspace.sockets and now - workspace.last_used > idle_seconds:
-                await self.close(workspace)
-            elif workspace.editor is not None and workspace.editor.is_tracking:
-                workspace.last_command = now
-            elif workspace.is_awake and now - workspace.last_command > REST_SECONDS:
-                self.turns.submit(workspace, workspace.ready().rest)
+            try:
+                await self._expire(workspace, time.monotonic())
+            except Exception:
+                log.exception("an idle session could not be ended as it should")
+
+    async def _expire(self, workspace: Workspace, now: float) -> None:
+        idle_minutes = self._limits.failed_minutes if workspace.error else self._limits.idle_minutes
+        if not workspace.sockets and now - workspace.last_used > idle_minutes * 60:
+            await self.close(workspace)
+        elif workspace.editor is not None and workspace.editor.is_busy:
+            workspace.last_command = now
+        elif workspace.is_awake and now - workspace.last_command > REST_SECONDS:
+            self.turns.submit(workspace, workspace.ready().rest)
 
     async def _leave(self, workspace: Workspace) -> None:
         self._all.pop(workspace.id, None)
@@ -210,6 +247,7 @@ class Workspaces:
             editor, workspace.editor = workspace.editor, None
             editor.stop()
             await self._in_turn(workspace, editor.close)
+            workspace.asked.close()
         for export in workspace.exports.values():
             export.remove()
         self._notify(workspace)
@@ -217,11 +255,12 @@ class Workspaces:
     def export(self, workspace: Workspace, format: ExportFormat) -> Export:  # noqa: A002
         """Begins to write the masks as they are now. Raises Refusal while another export runs."""
         taken = Taken.of(workspace.ready().document, workspace.described()["video"], workspace.pictures)
+        self._disk.check()
         if any(export.is_running for export in workspace.exports.values()):
             raise Refusal(429, "another export of this session is running; wait for it")
         for old in workspace.exports.values():
             old.remove()
-        export = Export(secrets.token_urlsafe(16), format, workspace.folder)
+        export = Export(secrets.token_urlsafe(16), format, workspace.folder, self._disk)
         workspace.exports = {export.id: export}
         workspace.start(self._write(export, taken, workspace.video_path))
         return export
@@ -252,7 +291,12 @@ class Workspaces:
 
     async def _write(self, export: Export, taken: Taken, video_path: Path) -> None:
         async with self._exporting:
-            await asyncio.to_thread(export.write, taken, video_path)
+            writing = asyncio.ensure_future(asyncio.to_thread(export.write, taken, video_path))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await writing  # which ends soon, and until then would make files anew that are removed
+                raise
 
     async def _make_ready(self, workspace: Workspace, paths: list[Path]) -> None:
         def tell(done: int, total: int) -> None:
@@ -294,13 +338,20 @@ class Workspaces:
             self._loop.call_soon_threadsafe(self._notify, workspace)
 
         path, pictures = workspace.video_path, workspace.pictures
+        budget = self._limits.document_bytes
+        document = Document(budget_bytes=budget)
+        if self._keeps:
+            document = Document.replayed(workspace.folder / JOURNAL, budget)
+            workspace.asked = Asked(workspace.folder / ASKED)
         return Editor(
             self._network,
             lambda: VideoFile(path, cache_bytes=DECODER_BYTES),
             notify,
-            self._limits.objects,
-            Document.replayed(workspace.folder / JOURNAL) if self._keeps else Document(),
-            pictures.__contains__,
+            max_objects=self._limits.objects,
+            document=document,
+            is_picture=pictures.__contains__,
+            check_disk=self._disk.check,
+            spill_folder=workspace.folder,
         )
 
     async def _in_turn(self, workspace: Workspace, work: Callable[[], Any]) -> Any:
@@ -351,7 +402,7 @@ def _once(work: Callable[[], str | None], answer: Answer) -> Callable[[], bool]:
     def turn() -> bool:
         try:
             found = work()
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, Refusal) as error:
             answer(str(error), "")
         except Exception:
             log.exception("a command failed")

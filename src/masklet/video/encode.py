@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+from masklet.video.packets import open_container
 from masklet.video.source import ASSUMED_FPS, FrameSource
 
 _COPYABLE_TO_MOV = ("aac", "mp3", "ac3", "eac3", "alac")
@@ -143,7 +144,7 @@ class SoundTrack:
     def of(cls, path: Path, output: OutputContainer, begin: float, copyable: Collection[str]) -> SoundTrack | None:
         """None if the file has no sound that can be read."""
         try:
-            container = av.open(str(path.resolve()), metadata_errors="replace")
+            container = open_container(path)
         except (FFmpegError, ValueError):
             return None
         streams = [stream for stream in container.streams.audio if stream.codec_context is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from threading import RLock
@@ -30,11 +30,19 @@ class VideoFile(FrameSource):
     The picture is turned and mirrored as the file's display matrix says; alpha is dropped, more than 8 bits are
     reduced to 8. Reading forward never seeks. On the way to a frame elsewhere, the pictures of its group are kept,
     at most `cache_bytes` of them, so that reading backward decodes each group about once. Safe to use from threads.
+    `on_packet` is called for each packet that is read, as a sign of life while a long file is tabled.
 
     Raises VideoError if the file holds no video that can be decoded.
     """
 
-    def __init__(self, path: str | Path, *, strict: bool = False, cache_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        strict: bool = False,
+        cache_bytes: int = 256 << 20,
+        on_packet: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(strict=strict)
         self.path = Path(path)
         self._lock = RLock()
@@ -42,7 +50,7 @@ class VideoFile(FrameSource):
         self._reformatter = VideoReformatter()
         self._run: DecodingRun | None = None
         self._missing: dict[int, str] = {}
-        self._feed = PacketFeed(self.path)
+        self._feed = PacketFeed(self.path, on_packet)
         try:
             self._index()
             self._look()

@@ -7,7 +7,7 @@ number whatever the file's own time stamps are worth, and the table says which f
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -128,15 +128,19 @@ class FrameTable:
 
 
 class PacketFeed:
-    """Numbered packets of the video stream of one file, from its beginning or from any key packet on."""
+    """Numbered packets of the video stream of one file, from its beginning or from any key packet on.
 
-    def __init__(self, path: Path) -> None:
+    ``on_packet`` is called for each that is read.
+    """
+
+    def __init__(self, path: Path, on_packet: Callable[[], object] = lambda: None) -> None:
         self.path = path
+        self._on_packet = on_packet
         self._numbers: dict[tuple[int | None, int], int] = {}
         self._open()
 
     def _open(self) -> None:
-        self.container = _open_container(self.path)
+        self.container = open_container(self.path)
         self.stream = _video_stream(self.container, self.path)
         for other in self.container.streams:
             if other.index != self.stream.index:
@@ -205,6 +209,7 @@ class PacketFeed:
 
     def _packets(self) -> Iterator[av.Packet]:
         for packet in self.container.demux(self.stream):
+            self._on_packet()
             if packet.size:  # an empty one would tell the decoder that the video has ended
                 yield packet
 
@@ -307,7 +312,8 @@ def _fingerprint(packet: Any) -> tuple[int | None, int]:
     return (packet.pts if position is None else position), packet.size
 
 
-def _open_container(path: Path) -> InputContainer:
+def open_container(path: Path) -> InputContainer:
+    """A file of one of the DEMUXERS' formats. Raises VideoError for all others, which might name further files."""
     options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
     try:
         container = av.open(str(path.resolve()), metadata_errors="replace", container_options=options)

@@ -71,9 +71,9 @@ def frame_of(number: int) -> np.ndarray:
     return frame
 
 
-def write_clip(path: Path, frames: int, *, sound: bool = False) -> Path:
+def write_clip(path: Path, frames: int, *, sound: bool = False, rate: int = 10) -> Path:
     with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=10)
+        stream = output.add_stream("libx264", rate=rate)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         tone = output.add_stream("aac", rate=48000) if sound else None
         for number in range(frames):

@@ -107,12 +107,47 @@ def test_what_track_writes_can_be_converted(masklet: Callable[..., Result], tmp_
 
 def test_sav_validate_tells_sound_files_from_others(masklet: Callable[..., Result], sav: Path):
     result = masklet("sav", "validate", sav)
-    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "2 files, 0 with problems")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "2 checked, 0 with problems")
     path = sav / "lake_manual.json"
     path.write_text(path.read_text().replace('"small"', '"large"'))
     result = masklet("sav", "validate", path)
     assert result.exit_code == 1
     assert "masklet_size_bucket is large, but its masks say small" in result.stdout
+
+
+def test_sav_validate_checks_folders_of_val_and_test(masklet: Callable[..., Result], sav: Path, tmp_path: Path):
+    masklet("convert", sav, tmp_path / "val", "--to", "sav-frames")
+    result = masklet("sav", "validate", tmp_path / "val")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "3 checked, 0 with problems")
+    (tmp_path / "val" / "JPEGImages_24fps" / "lake" / "00004.jpg").unlink()
+    result = masklet("sav", "validate", tmp_path / "val")
+    assert result.exit_code == 1
+    assert "lake: 1 problems" in result.stdout
+    assert "  object 001: 1 masks have no picture of the same name; the first is 00004.png" in result.stdout
+
+
+def test_an_interrupted_conversion_leaves_no_index(
+    masklet: Callable[..., Result], dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("masklet.data.datasets.Dataset.note_bad", stopped)
+    (dataset / "Annotations/480p/park/00002.png").write_bytes(b"no picture")
+    result = masklet("convert", dataset, tmp_path / "out", "--to", "coco")
+    assert result.exit_code == 130
+    assert "1 of 2 written, but no list or index of them" in result.stderr
+    assert not (tmp_path / "out" / "annotations").exists()
+
+
+def test_datasets_are_put_together(masklet: Callable[..., Result], dataset: Path, sav: Path, tmp_path: Path):
+    assert (
+        masklet("convert", dataset, tmp_path / "out", "--to", "coco", "--split", "val", "--to-split", "train").exit_code
+        == 0
+    )
+    result = masklet("convert", sav, tmp_path / "out", "--to", "coco")
+    assert "1 of 2 written, 1 left out" in result.stdout
+    assert [record.video_id for record in open_dataset("coco", tmp_path / "out")] == ["lake", "park"]
 
 
 def test_sav_frames_takes_annotated_frames(masklet: Callable[..., Result], sav: Path, tmp_path: Path):

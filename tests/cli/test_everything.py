@@ -14,7 +14,7 @@ from PIL import Image
 from masklet.cli.find import mask_settings, masklet_settings
 from masklet.data.datasets import open_dataset
 
-from .conftest import FRAMES, HEIGHT, WIDTH
+from .conftest import FRAMES, HEIGHT, WIDTH, write_clip
 
 Run = Callable[..., Result]
 ALL = ("--iou-threshold", 0, "--stability-threshold", 0, "--box-nms", 1)
@@ -62,6 +62,30 @@ def test_masklets_are_written_as_a_dataset_that_says_they_are_automatic(clip: Pa
     assert [(one.id, one.provenance) for one in record.masklets] == [(obj, "auto") for obj in sorted(objects)]
     shown = {entry["object"]: entry for entry in frames_of(tmp_path / "masks.json")[0]["objects"]}
     assert all(one.masks[0] == shown[one.id]["segmentation"] for one in record.masklets)
+
+
+def test_what_is_written_as_sa_v_is_sound(everything: Run, masklet: Run, tmp_path: Path):
+    clip = write_clip(tmp_path / "park.mp4", FRAMES + 3, rate=24)
+    video = ("--points-per-side", 2, "--crop-layers", 0, "--max-objects", 4, "--discover-every", 0, "--end", 5)
+    result = everything(clip, *video, "--min-region-area", 0, "--out", tmp_path, "--format", "sav")
+    assert result.exit_code == 0, result.output
+    result = masklet("sav", "validate", tmp_path / "park_auto.json")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("format_name", ["coco", "davis17", "youtube-vos", "sav-frames"])
+def test_a_second_run_adds_to_the_dataset_or_fails_at_the_beginning(
+    format_name: str, everything: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    few = ("--points-per-side", 1, "--crop-layers", 0, "--max-objects", 1, "--discover-every", 0, "--end", 0)
+    lake, park = (write_clip(tmp_path / f"{name}.mp4", 2) for name in ("lake", "park"))
+    for clip in (lake, park):
+        assert everything(clip, *few, "--out", tmp_path / "out", "--format", format_name).exit_code == 0
+    assert [record.video_id for record in open_dataset(format_name, tmp_path / "out")] == ["lake", "park"]
+    monkeypatch.setattr("masklet.cli.find._begun", None)
+    result = everything(park, *few, "--out", tmp_path / "out", "--format", format_name)
+    assert result.exit_code == 2
+    assert "a second video is called park" in result.stderr
 
 
 def test_masks_of_a_picture_are_written_as_coco(photo: Path, everything: Run, tmp_path: Path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.data.records import Masklet, Record, RecordError, empty_rle, pictures_of
+from masklet.data.records import PREDICTED_IOU, Masklet, Record, RecordError, empty_rle, pictures_of
 from masklet.masks import Rle, encode_rle
 
 HW = (6, 8)
@@ -20,7 +20,7 @@ def corner(side: int = 2) -> np.ndarray:
 
 
 def seen_then_absent(obj: int = 1) -> Masklet:
-    return Masklet(obj, {0: encode_rle(corner()), 2: empty_rle(HW)}, name="dog", scores={0: 0.9})
+    return Masklet(obj, {0: encode_rle(corner()), 2: empty_rle(HW)}, name="dog", scores={PREDICTED_IOU: {0: 0.9}})
 
 
 def test_a_frame_is_visible_absent_or_not_annotated():
@@ -57,6 +57,8 @@ def test_a_record_knows_its_annotated_frames_and_masks():
         ({"fps": Fraction(0)}, "frames per second"),
         ({"frames": (Path("0.jpg"),)}, "4 frames but 1 pictures"),
         ({"masklets": (Masklet(1, {}, provenance="guess"),)}, '"manual", "auto" or nothing'),
+        ({"masklets": (Masklet(1, {}, scores={"beauty": {0: 1.0}}),)}, "scores of a kind among score, predicted_iou"),
+        ({"masklets": (Masklet(1, {}, scores={PREDICTED_IOU: {9: 1.0}}),)}, "frame 9 is outside of 0 to 3"),
         ({"masklets": (Masklet(1, {0: None}),)}, "expected run lengths"),  # type: ignore[dict-item]
     ],
 )
@@ -94,5 +96,5 @@ def test_frames_of_a_record_without_any_are_an_error_that_says_what_to_do():
 def test_each_annotated_frame_becomes_a_picture_of_its_own():
     first, second = pictures_of(Record("lake", HW, 4, (seen_then_absent(),)))
     assert (first.video_id, second.video_id) == ("lake-00000", "lake-00002")
-    assert first.masklets[0].scores == {0: 0.9}
+    assert first.masklets[0].scores == {PREDICTED_IOU: {0: 0.9}}
     assert not second.masklets[0].is_visible(0)

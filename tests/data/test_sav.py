@@ -19,7 +19,7 @@ from .formats.test_sav import FRAMES, published, write_published
 def written(folder: Path, kind: str, change: dict[str, Any]) -> Path:
     write_published(folder)
     path = folder / f"sav_000001_{kind}.json"
-    path.write_text(json.dumps({**published(kind), **change}))
+    path.write_text(json.dumps({**published(kind), **change}).replace("Infinity", "1e999"))
     return path
 
 
@@ -57,6 +57,11 @@ def test_environments_may_be_a_list_as_the_documentation_has_it(tmp_path: Path):
         ({"video_duration": 60}, "video_duration is 60 s"),
         ({"video_environment": "Space"}, "expected Indoor or Outdoor"),
         ({"video_split": 3}, "video_split is of type int"),
+        ({"video_environment": 3}, "video_environment is of type int"),
+        ({"masklet_type": 3}, "masklet_type is of type int"),
+        ({"masklet_size_bucket": [1.0, "small"]}, "masklet 0: masklet_size_bucket is 1.0, but its masks say small"),
+        ({"video_frame_count": 1e999}, "video_frame_count: expected a whole number, got 'inf'"),
+        ({"video_duration": 1e999}, "video_duration is of type float"),
         ({"note": 1}, "note is no published key"),
         ({"masklet_id": [0]}, "masklet[0] has 2 masks, but there are 1 ids"),
         ({"video_frame_count": 13.0}, "3 frames are annotated; every fourth of 13.0 would be 4"),
@@ -106,6 +111,22 @@ def test_frames_are_numbered_as_in_the_video(fps: int, expected: list[int], tmp_
     for frame in expected:
         with Image.open(tmp_path / "out" / "sav_000001" / f"{frame:05d}.jpg") as picture:
             assert round(picture.convert("L").getpixel((0, 0)) / 10) == frame  # type: ignore[operator]
+
+
+def test_frames_of_another_rate_are_not_mixed_in(tmp_path: Path):
+    (record,) = open_dataset("sav", write_published(tmp_path / "in"))
+    extract_frames(record, tmp_path / "out", 24)
+    with pytest.raises(RecordError, match=r"holds other pictures, like 00001\.jpg; remove them"):
+        extract_frames(record, tmp_path / "out", 6)
+    assert extract_frames(record, tmp_path / "out", 24) == FRAMES
+
+
+def test_a_video_that_is_shorter_than_stated_is_reported(tmp_path: Path):
+    source = write_published(tmp_path / "in", {"video_frame_count": 12.0})
+    (record,) = open_dataset("sav", source)
+    with pytest.raises(RecordError, match="too short: 3 of 12 frames are missing"):
+        extract_frames(record, tmp_path / "out", 24)
+    assert len(list((tmp_path / "out" / "sav_000001").iterdir())) == FRAMES
 
 
 def test_frames_need_a_known_rate_and_the_video(tmp_path: Path):

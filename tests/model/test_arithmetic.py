@@ -182,6 +182,19 @@ def test_a_network_gives_the_same_in_every_precision(network, has_bfloat16, tole
         assert_close(fast[name], expected, tolerance)
 
 
+def test_many_clicks_at_once_give_float32_in_every_precision(network, monkeypatch):
+    """So many rows of tokens that even those are rounded."""
+    monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: True)
+    clicks = PromptBatch(torch.rand(64, 1, 2), torch.ones(64, 1, dtype=torch.int))
+    found = {}
+    for precision in ("plain", "auto"):
+        features = network.set_precision(precision).encode_image(torch.ones(1, 3, 192, 192))
+        alone = network.without_memory(features).expand(64, -1, -1, -1)
+        found[precision] = network.decode(features, alone, clicks, candidates=True)
+    assert found["auto"].logits_okhw.dtype == found["auto"].iou_ok.dtype == torch.float32
+    assert_close(found["auto"].iou_ok, found["plain"].iou_ok, 0.1)
+
+
 def test_a_network_learns_the_same_whatever_its_precision(network):
     def gradient() -> Tensor:
         network.zero_grad()

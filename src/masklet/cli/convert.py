@@ -49,7 +49,11 @@ def convert(
         raise ValueError(f"cannot write {target} into {source}, which is read; choose a folder outside of it")
     dataset = open_dataset(from_, source, split)
     with open_writer(target, to, to_split or split) as writer:
-        _copy(dataset, writer)
+        try:
+            _copy(dataset, writer)
+        except BaseException:
+            click.echo(f"{target}: {writer.written} of {len(dataset)} written, but no list or index of them", err=True)
+            raise
     for loss in writer.losses.sentences():
         click.echo(f"Not kept: {loss}", err=True)
     click.echo(f"{target}: {writer.written} of {len(dataset)} written, {len(dataset.bad)} left out")

@@ -165,7 +165,13 @@ def _write_picture(writers: Iterable[ResultWriter], picture: Any, found: Sequenc
     numbered = dict(enumerate(found, 1))
     masks = {obj: one.mask for obj, one in numbered.items()}
     for writer in writers:
-        writer.add(0, picture, masks, predicted_iou={obj: one.predicted_iou for obj, one in numbered.items()})
+        writer.add(
+            0,
+            picture,
+            masks,
+            predicted_iou={obj: one.predicted_iou for obj, one in numbered.items()},
+            stability={obj: one.stability for obj, one in numbered.items()},
+        )
 
 
 def _write_frame(writers: Iterable[ResultWriter], source: FrameSource, frame: MaskletFrame) -> None:
@@ -181,4 +187,6 @@ def _write_frame(writers: Iterable[ResultWriter], source: FrameSource, frame: Ma
             predicted_iou=frame.predicted_iou,
             presence=frame.presence,
             prompted=set(frame.found),
+            stability=frame.stability,
+            merged=frame.merged,
         )

@@ -41,8 +41,10 @@ def named_outputs(paths: Sequence[Path], formats: Sequence[str], source: Path, *
     if paths:
         outputs = [Output(path, formats[i] if formats else None) for i, path in enumerate(paths)]
     else:
+        from masklet.data.formats.files import name_of
+
         suffixes = _PICTURE_SUFFIXES if is_picture else _VIDEO_SUFFIXES
-        stem = source.resolve().stem
+        stem = name_of(source.resolve())
         outputs = [Output(Path(f"{stem}-{name}{suffixes.get(name, '')}"), name) for name in formats or ["overlay"]]
     _check_distinct([output.path for output in outputs], source)
     return outputs

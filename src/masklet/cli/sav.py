@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,22 +31,32 @@ def sav() -> None:
 def validate(paths: tuple[Path, ...]) -> None:
     """Check NAME_manual.json and NAME_auto.json files, or all in a folder, and the MP4 beside them.
 
-    Keys, types, sizes, run lengths, and whether what is stated of masklets agrees with their masks. The exit status is
-    1 if anything is wrong.
+    Keys, types, sizes, run lengths, and whether what is stated of masklets agrees with their masks. Of a folder of
+    SA-V val or test: the lists of videos, names and sizes of pictures and masks. The exit status is 1 if anything is
+    wrong.
     """
-    from masklet.data.sav import annotation_files
-    from masklet.data.sav import validate as check
-
     count = bad = 0
-    for path in annotation_files(paths):
-        problems = check(path)
+    for path, problems in _checked(paths):
         count, bad = count + 1, bad + bool(problems)
         click.echo(f"{path}: {'sound' if not problems else f'{len(problems)} problems'}")
         for problem in problems:
             click.echo(f"  {problem}")
-    click.echo(f"{count} files, {bad} with problems")
+    click.echo(f"{count} checked, {bad} with problems")
     if bad:
         click.get_current_context().exit(1)
+
+
+def _checked(paths: Iterable[Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Files, lists and folders of videos with what is wrong with them."""
+    from masklet.data.sav import annotation_files
+    from masklet.data.sav import validate as check
+    from masklet.data.sav_folders import has_folders, validate_folders
+
+    for path in paths:
+        if has_folders(path):
+            yield from validate_folders(path)
+        else:
+            yield from ((file, check(file)) for file in annotation_files([path]))
 
 
 @sav.command("frames", short_help="Take the frames out of videos.")

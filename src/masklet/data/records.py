@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 MAX_FRAMES = 1_000_000
 MAX_OBJECTS = 10_000
 MAX_NAME = 200
+"""Bytes, so that suffixes still fit into a file's name."""
 PROVENANCES = ("manual", "auto", None)
+
+SCORE, PREDICTED_IOU, STABILITY = "score", "predicted_iou", "stability_score"
+SCORE_KINDS = {SCORE: "scores", PREDICTED_IOU: "predicted IoUs", STABILITY: "stability scores"}
+"""Kinds of scores, and what they are called in sentences. SCORE is one of which nothing says what it is."""
 
 
 class RecordError(ValueError):
@@ -39,7 +45,7 @@ class Masklet:
             absent. Readers may give a mapping that reads files when it is asked.
         name: what it is, or its category.
         provenance: "manual", "auto" or None where nothing says so.
-        scores: frame -> score of the mask (a predicted IoU or a stability).
+        scores: kind -> frame -> score of the mask; the kinds are those of `SCORE_KINDS`.
         extra: what one format alone knows, by the name of the format.
     """
 
@@ -47,7 +53,7 @@ class Masklet:
     masks: Mapping[int, Rle]
     name: str | None = None
     provenance: str | None = None
-    scores: Mapping[int, float] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def mask(self, frame: int) -> np.ndarray | None:
@@ -156,9 +162,12 @@ def empty_rle(video_hw: tuple[int, int]) -> Rle:
 
 
 def check_name(name: str) -> str:
-    """The name itself. Raises RecordError unless it is fit to be a file's on any system."""
-    is_plain = isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable()
-    if not is_plain or name.strip(". ") == "" or any(sign in name for sign in '/\\:*?"<>|'):
+    """The name itself. Raises RecordError unless it is fit to be a file's on any system, and a line of a list.
+
+    Hidden files are left out where datasets are read, so a name does not begin with a dot.
+    """
+    is_plain = isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= MAX_NAME
+    if not is_plain or name[0] in ". " or name[-1] == " " or any(sign in name for sign in '/\\:*?"<>|'):
         raise RecordError(f"expected a name that can be a file's, got {str(name)[:80]!r}; rename it")
     return name
 
@@ -178,7 +187,7 @@ def pictures_of(record: Record) -> Iterator[Record]:
 
 
 def _alone(masklet: Masklet, frame: int) -> Masklet:
-    scores = {0: masklet.scores[frame]} if frame in masklet.scores else {}
+    scores = {kind: {0: values[frame]} for kind, values in masklet.scores.items() if frame in values}
     return replace(masklet, masks={0: masklet.masks[frame]}, scores=scores, extra={})
 
 
@@ -213,7 +222,10 @@ def _check_masklet(masklet: Masklet, record: Record) -> None:
         raise RecordError(f"{what}: expected a whole number from 0 as id")
     if masklet.provenance not in PROVENANCES:
         raise RecordError(f'{what}: expected "manual", "auto" or nothing as provenance, got {masklet.provenance!r}')
-    for frame in (*masklet.masks, *masklet.scores):
+    strange = next((kind for kind in masklet.scores if kind not in SCORE_KINDS), None)
+    if strange is not None:
+        raise RecordError(f"{what}: expected scores of a kind among {', '.join(SCORE_KINDS)}, got {strange!r}")
+    for frame in chain(masklet.masks, *masklet.scores.values()):
         if type(frame) is not int or not 0 <= frame < record.frame_count:
             raise RecordError(f"{what}: frame {frame} is outside of 0 to {record.frame_count - 1}")
     if isinstance(masklet.masks, dict):

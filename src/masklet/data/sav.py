@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from masklet.data.formats.files import as_object, read_json, save_frames, video_rate
+from masklet.data.formats.files import as_object, is_number, pictures_in, read_json, save_frames, video_rate
 from masklet.data.formats.sav import (
     FPS,
     KEYS,
@@ -18,7 +18,7 @@ from masklet.data.formats.sav import (
     MASKLET_KEYS,
     MEDIUM,
     SMALL,
-    STABILITY,
+    STABILITY_KEY,
     STRIDE,
     bucket_of,
     changes_of,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RATES = (6, 24)
+PLACES = {"Indoor", "Outdoor"}
 BUCKETS = ("small", "medium", "large")
 AREA_SLACK = 0.01
 """Published areas may differ from the masks' by this share: some are means of rounded numbers."""
@@ -98,14 +99,23 @@ def annotation_files(paths: Iterable[Path]) -> Iterator[Path]:
 def extract_frames(record: Record, folder: Path, fps: int = 24) -> int:
     """Writes the frames as FOLDER/VIDEO/00000.jpg, all or (6 fps) those that are annotated; their number.
 
-    Raises ValueError for another rate, or if the video is not there.
+    Raises ValueError for another rate, if the video is not there or if other pictures are in its folder; and if it is
+    shorter than its JSON files say, after the frames that it has are written.
     """
     if fps not in RATES:
         raise ValueError(f"expected {RATES[0]} or {RATES[1]} frames per second, got {fps}")
     chosen = range(0, record.frame_count, 1 if fps == FPS else STRIDE)
-    if not save_frames(record, folder / record.video_id, chosen):
+    names = {record.name_of(frame) for frame in chosen}
+    if record.frames is None:
         raise RecordError(f"there is no video of {record.video_id}; put {record.video_id}.mp4 beside its JSON files")
-    return sum(1 for _ in (folder / record.video_id).glob("*.jpg"))
+    target = folder / record.video_id
+    stray = next((path for path in pictures_in(target) if path.stem not in names), None) if target.is_dir() else None
+    if stray is not None:
+        raise RecordError(f"{target} holds other pictures, like {stray.name}; remove them or give another folder")
+    missing = save_frames(record, target, chosen)
+    if missing:
+        raise RecordError(f"{record.frames} is too short: {missing} of {len(chosen)} frames are missing in {target}")
+    return len(chosen)
 
 
 def facts(record: Record) -> list[MaskletFacts]:
@@ -152,21 +162,22 @@ def only(record: Record, kind: str | None) -> Record:
 
 
 def _key_problems(document: dict[str, Any], kind: str) -> Iterator[str]:
-    needed = [key for key in KEYS if key != STABILITY]
+    needed = [key for key in KEYS if key != STABILITY_KEY]
     for key in needed:
         if key not in document:
             yield f"{key} is missing"
-        elif key in _TYPES and (not isinstance(document[key], _TYPES[key]) or isinstance(document[key], bool)):
+        elif key in _TYPES and not _is_of_type(document[key], _TYPES[key]):
             yield f"{key} is of type {type(document[key]).__name__}"
     for key in document:
         if key not in KEYS:
             yield f"{key} is no published key"
-    if kind == "auto" and not document.get(STABILITY) and document.get("masklet_num"):
-        yield f"{STABILITY} is missing from an automatic file"
+    if kind == "auto" and not document.get(STABILITY_KEY) and document.get("masklet_num"):
+        yield f"{STABILITY_KEY} is missing from an automatic file"
     count = len(document["masklet_id"]) if isinstance(document.get("masklet_id"), list) else 0
     if document.get("masklet_num", count) != count:
         yield f"masklet_num is {document['masklet_num']}, but there are {count} ids"
-    if any(one != kind for one in document.get("masklet_type") or []):
+    types = document.get("masklet_type")
+    if isinstance(types, list) and any(one != kind for one in types):
         yield f"masklet_type is not always {kind}"
 
 
@@ -177,15 +188,15 @@ def _video_problems(document: dict[str, Any], video: str) -> Iterator[str]:
     if document.get("video_id") != video:
         yield f"video_id is {document.get('video_id')!r}, but the file is called {video}"
     sizes = [numbers[key] for key in ("height", "width", "resolution")]
-    if all(isinstance(size, (int, float)) for size in sizes) and sizes[0] * sizes[1] != sizes[2]:
+    if all(map(is_number, sizes)) and sizes[0] * sizes[1] != sizes[2]:
         yield f"video_resolution is {sizes[2]}, but {sizes[0]} x {sizes[1]} is {sizes[0] * sizes[1]}"
     count, duration, table = numbers["frame_count"], numbers["duration"], document.get("masklet")
-    if isinstance(count, (int, float)) and isinstance(duration, (int, float)) and abs(duration - count / FPS) > 1:
+    if is_number(count) and is_number(duration) and abs(duration - count / FPS) > 1:
         yield f"video_duration is {duration} s, but {count} frames at 24 per second last {float(count / FPS):.2f} s"
-    if isinstance(count, (int, float)) and isinstance(table, list) and len(table) != math.ceil(count / STRIDE):
+    if is_number(count) and isinstance(table, list) and len(table) != math.ceil(count / STRIDE):
         yield f"{len(table)} frames are annotated; every fourth of {count} would be {math.ceil(count / STRIDE)}"
     places = document.get("video_environment")
-    if set(map(str, [places] if isinstance(places, str) else places or [])) - {"Indoor", "Outdoor"}:
+    if isinstance(places, (str, list)) and set(map(str, [places] if isinstance(places, str) else places)) - PLACES:
         yield f"video_environment is {places}; expected Indoor or Outdoor"
 
 
@@ -204,7 +215,14 @@ def _masklet_problems(masklet: Masklet, record: Record, kind: str) -> Iterator[s
 
 
 def _agrees(stated: Any, computed: Any) -> bool:
-    return math.isclose(stated, computed, rel_tol=AREA_SLACK) if isinstance(stated, float) else stated == computed
+    if isinstance(stated, float) and is_number(computed):
+        return math.isclose(stated, computed, rel_tol=AREA_SLACK)
+    return stated == computed
+
+
+def _is_of_type(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether a value is of a kind; numbers are such that a float can hold."""
+    return isinstance(value, kind) and (not isinstance(value, (bool, int, float)) or is_number(value))
 
 
 def _mp4_problems(path: Path, record: Record) -> list[str]:

@@ -53,7 +53,7 @@ class FirstTwoWayLayer(TwoWayLayer):
     """The tokens are their own position here: no position is added and nothing is kept of the input."""
 
     def _mix_tokens(self, tokens_otc: Tensor, position_otc: Tensor) -> Tensor:
-        return self.self_attention(tokens_otc, tokens_otc, tokens_otc)
+        return self.self_attention(tokens_otc, tokens_otc, tokens_otc).to(tokens_otc.dtype)
 
 
 class TwoWayTransformer(nn.Module):

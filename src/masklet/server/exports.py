@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from masklet.data.formats.table import open_writer as open_record_writer
-from masklet.data.records import Masklet, Record
+from masklet.data.records import PREDICTED_IOU, Masklet, Record
 from masklet.masks import Rle, decode_rle
 from masklet.server.disk import Disk
 from masklet.server.document import Document, MaskValue
@@ -88,7 +88,7 @@ class Taken:
                 obj,
                 {frame: self._rle(value) for frame, value in sorted(self.masks[obj].items())},
                 about["name"] or None,
-                scores={frame: value.score for frame, value in self.masks[obj].items()},
+                scores={PREDICTED_IOU: {frame: value.score for frame, value in self.masks[obj].items()}},
             )
             for obj, about in self.objects.items()
         ]

@@ -38,6 +38,9 @@ class FrameResult:
     presence: Mapping[int, float]
     prompted: Collection[int]
     prompts: Sequence[PromptMarks]
+    stability: Mapping[int, float]
+    merged: Mapping[int, int]
+    """Objects that turned out to be others, and which ones."""
 
     @property
     def union(self) -> np.ndarray:
@@ -71,6 +74,8 @@ class ResultWriter(Closing, ABC):
         presence: Mapping[int, float] | None = None,
         prompted: Collection[int] = (),
         prompts: Sequence[PromptMarks] = (),
+        stability: Mapping[int, float] | None = None,
+        merged: Mapping[int, int] | None = None,
     ) -> None:
         """Takes one frame (h, w, 3) uint8 and its masks by object id, bool (h, w), with what else is known of them.
 
@@ -78,7 +83,8 @@ class ResultWriter(Closing, ABC):
         """
         for object_id, mask in masks.items():
             check_mask(mask, frame.shape[:2], object_id)
-        self._write(FrameResult(frame_index, frame, masks, predicted_iou or {}, presence or {}, prompted, prompts))
+        known = (predicted_iou or {}, presence or {}, prompted, prompts, stability or {}, merged or {})
+        self._write(FrameResult(frame_index, frame, masks, *known))
         self.written += 1
 
     @abstractmethod

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masklet.data.formats.files import inside, natural, read_ids, read_json, write_json
+from masklet.data.formats.files import as_int, as_rate, inside, names_in, natural, read_ids, read_json, write_json
 from masklet.data.records import RecordError
 
 
@@ -67,3 +67,31 @@ def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_pa
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     with pytest.raises(RecordError, match=r"huge\.png"):
         read_ids(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("bear", "bear"),
+        ("walk.1080p", "walk.1080p"),
+        ("  my clip ", "my clip"),
+        ("/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png", "bear"),
+        ("JPEGImages/480p/my clip.1/00000.jpg JPEGImages/480p/my clip.1/00000.png", "my clip.1"),
+        ("480p/bear.1", "bear.1"),
+    ],
+)
+def test_a_line_of_a_list_names_a_video_or_its_files(line: str, name: str, tmp_path: Path):
+    (tmp_path / "val.txt").write_text(f"{line}\n\n{line}\n")
+    assert names_in(tmp_path / "val.txt") == [name]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, True, "3", None, 2.5, [3]])
+def test_what_is_no_whole_number_is_refused(value: object):
+    with pytest.raises(RecordError, match="expected a whole number"):
+        as_int(value, "height")
+
+
+@pytest.mark.parametrize("value", [float("inf"), -1, 0, "24", None, 10**400])
+def test_what_is_no_rate_is_none(value: object):
+    assert as_rate(value) is None
+    assert as_rate(24) == 24

@@ -59,6 +59,44 @@ def test_a_split_that_has_no_list_names_those_there_are(tmp_path: Path):
         open_dataset("davis17", tmp_path, "test")
 
 
+def test_lists_and_objects_of_a_dataset_are_added_to(tmp_path: Path):
+    record = Record("dogs.2", HW, 1, (masklet(1, {0: square(0, 0)}, name="dog"),))
+    (tmp_path / "ImageSets" / "2017").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "2017" / "train.txt").write_text("bear\nmy clip")
+    with open_writer(tmp_path, "davis17") as writer:
+        writer.add(record)
+    assert (tmp_path / "ImageSets" / "2017" / "train.txt").read_text() == "bear\nmy clip\ndogs.2\n"
+    published = tmp_path / "meta_train.json"
+    published.write_text(json.dumps({"note": 1, "videos": {"bear": {"objects": {}}}}))
+    with open_writer(tmp_path, "mose") as writer:
+        writer.add(record)
+    found = json.loads(published.read_text())
+    assert (found["note"], list(found["videos"])) == (1, ["bear", "dogs.2"])
+    assert not (tmp_path / "train" / "meta.json").exists()
+
+
+def test_a_list_of_files_is_not_added_to(tmp_path: Path):
+    (tmp_path / "ImageSets" / "2016").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "2016" / "train.txt").write_text("/JPEGImages/480p/bear/00000.jpg /Annotations/...\n")
+    with pytest.raises(ValueError, match="lists files in place of videos"):
+        open_writer(tmp_path, "davis16")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"videos": []}', "{}"])
+def test_a_meta_json_that_cannot_be_added_to_is_refused(text: str, tmp_path: Path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "meta.json").write_text(text)
+    with pytest.raises(ValueError, match=r"meta\.json: expected a JSON object"):
+        open_writer(tmp_path, "youtube-vos")
+
+
+def test_folders_of_pictures_with_dots_stay_apart(tmp_path: Path):
+    for name in ("a.1", "a.2"):
+        pictures(tmp_path / "videos" / name, 1)
+        write_ids(tmp_path / "masks" / name / "00000.png", {1: square(0, 0)})
+    assert [one.video_id for one in open_dataset("videos", tmp_path)] == ["a.1", "a.2"]
+
+
 def test_youtube_vos_takes_objects_and_categories_from_its_meta_json(tmp_path: Path):
     write_video(tmp_path / "train", "003234408d", {0: {1: square(0, 0)}, 5: {1: square(1, 0), 4: square(9, 4)}})
     objects = {

@@ -9,10 +9,10 @@ import pytest
 
 from masklet.data.datasets import open_dataset
 from masklet.data.formats.table import open_writer
-from masklet.data.records import RecordError
+from masklet.data.records import PREDICTED_IOU, STABILITY, Record, RecordError
 from masklet.masks import encode_rle
 
-from .samples import HW, nothing, square, video
+from .samples import HW, masklet, nothing, square, video
 
 FRAMES = 9
 
@@ -66,7 +66,7 @@ def test_a_training_video_is_one_record_of_manual_and_automatic_masklets(tmp_pat
     ]  # fmt: skip
     assert record.annotated_frames == [0, 4, 8]
     assert [record.masklets[1].is_visible(frame) for frame in (0, 4, 8)] == [True, False, True]
-    assert record.masklets[3].scores == {0: 0.99, 4: 0.0, 8: 0.98}
+    assert record.masklets[3].scores == {STABILITY: {0: 0.99, 4: 0.0, 8: 0.98}}
     with record.open_frames() as frames:
         assert round(float(frames[4].mean()) / 10) == 4
 
@@ -164,3 +164,55 @@ def test_validation_folders_hold_overlapping_objects_and_a_list(tmp_path: Path):
     (back,) = open_dataset("sav-frames", tmp_path / "val", "sav_val")
     assert [one.id for one in back.masklets] == [0, 1, 2, 3]
     assert [back.masklets[1].is_visible(frame) for frame in (0, 4, 8)] == [True, False, True]
+
+
+def automatic(kind: str, frames: dict[int, float]) -> Record:
+    """One automatic masklet that is annotated on frames 0 and 4 of 9, with scores of a kind."""
+    masks = {frame: square(frame, 0) for frame in (0, 3, 4)}
+    return Record("lake", HW, FRAMES, (masklet(1, masks, provenance="auto", scores={kind: frames}),))
+
+
+def test_automatic_masklets_are_filled_up_to_the_end_of_the_video(tmp_path: Path):
+    with open_writer(tmp_path, "sav") as writer:
+        writer.add(automatic(STABILITY, {0: 0.9, 4: 0.8}))
+    assert any("became absent there" in loss for loss in writer.losses.sentences())
+    document = json.loads((tmp_path / "lake_auto.json").read_text())
+    assert len(document["masklet"]) == 3
+    assert document["masklet_stability_score"] == [[0.9], [0.8], [0.0]]
+
+
+@pytest.mark.parametrize(("kind", "frames"), [(PREDICTED_IOU, {0: 0.9, 4: 0.8}), (STABILITY, {0: 0.9, 3: 0.8})])
+def test_other_scores_are_not_called_stability(kind: str, frames: dict[int, float], tmp_path: Path):
+    with open_writer(tmp_path, "sav") as writer:
+        writer.add(automatic(kind, frames))
+    assert "masklet_stability_score" not in json.loads((tmp_path / "lake_auto.json").read_text())
+    losses = "\n".join(writer.losses.sentences())
+    assert "without a stability score" in losses
+    assert ("predicted IoUs are not kept" in losses) == (kind == PREDICTED_IOU)
+
+
+def test_stability_of_sa_1b_is_that_of_sa_v(tmp_path: Path):
+    known = {"id": 3, "segmentation": dict(encode_rle(square(2, 2))), "predicted_iou": 0.9, "stability_score": 0.97}
+    image = {"image_id": 1, "width": HW[1], "height": HW[0], "file_name": "sa_1.jpg"}
+    (tmp_path / "sa_1.json").write_text(json.dumps({"image": image, "annotations": [known]}))
+    (record,) = open_dataset("sa1b", tmp_path / "sa_1.json")
+    with open_writer(tmp_path / "sav", "sav") as writer:
+        writer.add(record)
+    assert json.loads((tmp_path / "sav" / "sa_1_auto.json").read_text())["masklet_stability_score"] == [[0.97]]
+    with open_writer(tmp_path / "sa1b", "sa1b") as writer:
+        writer.add(record)
+    back = json.loads((tmp_path / "sa1b" / "sa_1.json").read_text())["annotations"][0]
+    assert {key: back[key] for key in known} == known
+
+
+def test_a_list_of_videos_is_added_to(tmp_path: Path):
+    for name in ("a.1", "my clip"):
+        with open_writer(tmp_path, "sav-frames") as writer:
+            writer.add(Record(name, HW, 1, (masklet(1, {0: square(0, 0)}),)))
+    assert (tmp_path / "sav_val.txt").read_text() == "a.1\nmy clip\n"
+    assert [one.video_id for one in open_dataset("sav-frames", tmp_path, "sav_val")] == ["a.1", "my clip"]
+    with (
+        open_writer(tmp_path, "sav-frames") as writer,
+        pytest.raises(ValueError, match=r"sav_val\.txt lists it already"),
+    ):
+        writer.add(Record("a.1", HW, 1, (masklet(1, {0: square(0, 0)}),)))

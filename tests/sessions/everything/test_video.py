@@ -65,6 +65,8 @@ def test_an_object_that_was_hidden_comes_back_under_its_number(seer: Segmentatio
     red = next(obj for obj in (1, 2) if frames[0].mask(obj)[20, 20])
     assert [bool(frame.mask(red).any()) for frame in frames] == [True] * 2 + [False] * 3 + [True] * 3
     assert frames[3].presence[red] < 0.5
+    assert frames[3].stability[red] == 0
+    assert all(0 < frame.stability[3 - red] <= 1 for frame in frames)
 
 
 def test_two_numbers_of_one_object_become_one(seer: SegmentationNetwork):

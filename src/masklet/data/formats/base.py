@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from masklet.closing import Closing
-from masklet.data.formats.files import save_frames, save_video
-from masklet.data.records import Masklet, Record
+from masklet.data.formats.files import names_in, save_frames, save_video
+from masklet.data.records import SCORE_KINDS, Masklet, Record, check_name
 
 NO_FRAMES = "there are no frames to write beside the masks"
 
@@ -41,11 +41,14 @@ class Holds:
     overlap: bool = True
     names: bool = False
     provenance: tuple[str, ...] = ()
-    scores: bool = False
+    scores: tuple[str, ...] = ()
+    """Kinds of scores, as in `records.SCORE_KINDS`."""
     rate: bool = False
     """Frames per second."""
     gaps: bool = False
     """That an object is not annotated on a frame on which another one is."""
+    objects: int | None = None
+    """At most so many; None: any number."""
     unseen: bool = True
     """Objects that are seen on no frame."""
     extra_of: str = ""
@@ -68,7 +71,10 @@ class Losses:
 
 
 class RecordWriter(Closing, ABC):
-    """Writes records of a dataset into a folder. A `with` block finishes it; `losses` tells what was not kept."""
+    """Writes records of a dataset into a folder. A `with` block finishes it; `losses` tells what was not kept.
+
+    A dataset that is in the folder is added to. Opening raises ValueError or OSError where that cannot be done.
+    """
 
     holds: ClassVar[Holds]
 
@@ -77,20 +83,53 @@ class RecordWriter(Closing, ABC):
         self.split = split
         self.losses = Losses()
         self.written = 0
-        self._taken: set[str] = set()
+        self._taken: dict[str, str] = {}
 
     def add(self, record: Record) -> None:
         """Writes one more. Raises ValueError for a second record of the same name."""
-        if record.video_id.lower() in self._taken:
-            raise ValueError(f"a second video is called {record.video_id}; names must differ, also without their case")
+        self.check_new(record.video_id)
         for loss in _losses(record, self.holds):
             self.losses.note(loss, record.video_id)
         self._write(record)
-        self._taken.add(record.video_id.lower())
+        self._take([record.video_id], "names must differ, also without their case")
         self.written += 1
+
+    def check_new(self, video_id: str) -> None:
+        """Raises ValueError for a name that is taken, or that cannot be a file's."""
+        reason = self._taken.get(check_name(video_id).lower())
+        if reason:
+            raise ValueError(f"a second video is called {video_id}; {reason}")
+
+    def close(self) -> None:
+        """Writes what tells of all videos, if any was added."""
+        if self.written:
+            self._finish()
+
+    def __exit__(self, *error: object) -> None:
+        """After an error lists and indexes stay as they were: they would call a part the whole."""
+        if not any(error):
+            self.close()
 
     @abstractmethod
     def _write(self, record: Record) -> None: ...
+
+    def _finish(self) -> None:
+        """Writes the list or index of the dataset, where it has one."""
+        return
+
+    def _take(self, names: Iterable[str], reason: str) -> None:
+        """Notes names that may not be given again, and why."""
+        self._taken.update((name.lower(), reason) for name in names)
+
+    def _take_listed(self, list_file: Path) -> list[str]:
+        """The names in a list of videos that is there already, which are taken. Raises ValueError for one of files."""
+        if not list_file.is_file():
+            return []
+        if "/" in list_file.read_text(encoding="utf-8"):
+            raise ValueError(f"{list_file} lists files in place of videos, so none can be added; give another folder")
+        names = names_in(list_file)
+        self._take(names, f"{list_file} lists it already; give another folder or split")
+        return names
 
     def _save_frames(
         self,
@@ -100,16 +139,21 @@ class RecordWriter(Closing, ABC):
         name_of: Callable[[int], str] | None = None,
     ) -> None:
         """Frames as pictures; what that loses is noted."""
-        if not save_frames(record, folder, frames, name_of):
+        if record.frames is None:
             self.losses.note(NO_FRAMES, record.video_id)
+        elif save_frames(record, folder, frames, name_of):
+            what = "the video is shorter than its annotations say: frames past its end are left out"
+            self.losses.note(what, record.video_id)
         if isinstance(record.frames, Path):
             what = "the video became JPEG pictures: colours change a little, sound is left out"
             self.losses.note(what, record.video_id)
 
     def _save_video(self, record: Record, path: Path) -> None:
         """Frames as one video; what that loses is noted."""
-        if not save_video(record, path):
+        if record.frames is None:
             self.losses.note(NO_FRAMES, record.video_id)
+        else:
+            save_video(record, path)
         if isinstance(record.frames, tuple):
             self.losses.note("pictures became a video: colours change a little", record.video_id)
 
@@ -118,12 +162,7 @@ def _losses(record: Record, holds: Holds) -> Iterator[str]:
     masklets = record.masklets
     if not holds.video and not record.is_picture:
         yield "the format holds pictures: each annotated frame became one, objects are not linked, the rest is left out"
-    if not holds.names and any(masklet.name for masklet in masklets):
-        yield "names of objects are not kept"
-    if {masklet.provenance for masklet in masklets} - {None, *holds.provenance}:
-        yield "whether a mask is manual or automatic is not kept"
-    if not holds.scores and any(masklet.scores for masklet in masklets):
-        yield "scores are not kept"
+    yield from _losses_of_values(masklets, holds)
     if not holds.rate and record.fps and not record.is_picture:
         yield "frames per second are not kept"
     if not holds.gaps and _has_gaps(masklets):
@@ -135,6 +174,17 @@ def _losses(record: Record, holds: Holds) -> Iterator[str]:
     foreign = {key for one in (record, *masklets) for key, values in one.extra.items() if values}
     for key in sorted(foreign - {holds.extra_of}):
         yield f"values that only {key} knows are not kept"
+
+
+def _losses_of_values(masklets: tuple[Masklet, ...], holds: Holds) -> Iterator[str]:
+    """What is known of masklets beside their masks."""
+    if not holds.names and any(masklet.name for masklet in masklets):
+        yield "names of objects are not kept"
+    if {masklet.provenance for masklet in masklets} - {None, *holds.provenance}:
+        yield "whether a mask is manual or automatic is not kept"
+    for kind, text in SCORE_KINDS.items():
+        if kind not in holds.scores and any(masklet.scores.get(kind) for masklet in masklets):
+            yield f"{text} are not kept"
 
 
 def _has_gaps(masklets: tuple[Masklet, ...]) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -18,19 +19,42 @@ from masklet.data.formats.base import Entry, Holds, RecordWriter
 from masklet.data.formats.files import (
     MAX_JSON_BYTES,
     as_int,
+    as_key,
     as_list,
     as_object,
+    as_rate,
     inside,
+    is_number,
     read_json,
+    scores_in,
     write_json,
 )
-from masklet.data.records import MAX_NAME, Masklet, Record, RecordError, check_name, empty_rle
+from masklet.data.records import (
+    MAX_NAME,
+    PREDICTED_IOU,
+    SCORE,
+    SCORE_KINDS,
+    Masklet,
+    Record,
+    RecordError,
+    check_name,
+    empty_rle,
+)
 from masklet.masks import MAX_RLE_PIXELS, Rle, bounding_box, decode_rle, encode_rle
 
 MAX_IMAGES = 50_000_000
 MAX_POLYGON_NUMBERS = 200_000
 FAR = 4
 """Polygons may reach so many picture sides out of the picture: drawing takes time with their length."""
+
+TABLES = ("images", "annotations", "categories", "videos", "licenses")
+NO_CATEGORY = "object"
+"""The category of objects without a name."""
+
+IMAGE_KEYS = ("file_name", "height", "width", "video_id", "frame_id")
+VIDEO_KEYS = ("name", "height", "width", "fps", "frame_count")
+ANNOTATION_KEYS = ("image_id", "segmentation", *SCORE_KINDS)
+"""Keys whose values the record says in its own way."""
 
 Groups = list[tuple[str, "dict[str, Any]", "list[dict[str, Any]]"]]
 """(video id, its entry in "videos" or nothing, its images in order)."""
@@ -46,12 +70,10 @@ def read_coco(root: Path, split: str | None) -> list[Entry]:
     images = as_list(document.get("images"), f"{path}: images", MAX_IMAGES)
     annotations: dict[Any, list[Any]] = defaultdict(list)
     for annotation in as_list(document.get("annotations"), f"{path}: annotations", MAX_IMAGES):
-        annotations[as_object(annotation, path).get("image_id")].append(annotation)
-    categories = as_list(document.get("categories", []), f"{path}: categories")
-    names = {as_object(category, path).get("id"): category for category in categories}
-    folders = _picture_folders(root, path, split)
+        annotations[_key(as_object(annotation, path), "image_id", path)].append(annotation)
+    source = _Source.of(document, path, _picture_folders(root, path, split))
     return [
-        Entry(name, path, partial(_read, path, folders, name, video, shown, names, _of(annotations, shown)))
+        Entry(name, path, partial(_read, source, name, video, shown, [annotations[_id(one, path)] for one in shown]))
         for name, video, shown in _groups(document, images, path)
     ]
 
@@ -72,80 +94,127 @@ def annotation_file(root: Path, split: str | None = None) -> Path:
 
 
 class CocoWriter(RecordWriter):
-    """Writes annotations/instances_SPLIT.json (train by default) and the pictures into SPLIT."""
+    """Writes annotations/instances_SPLIT.json (train by default) and the pictures into SPLIT.
 
-    holds: ClassVar[Holds] = Holds(names=True, scores=True, rate=True, unseen=False, extra_of="coco")
+    Ids and categories that came from COCO are kept where they are free.
+    """
+
+    holds: ClassVar[Holds] = Holds(names=True, scores=tuple(SCORE_KINDS), rate=True, unseen=False, extra_of="coco")
     polygons = False
 
     def __init__(self, root: Path, split: str | None = None) -> None:
         super().__init__(root, check_name(split or "train"))
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
-        self._videos: list[dict[str, Any]] = []
-        self._categories: dict[str, int] = {}
+        self._path = root / "annotations" / f"instances_{self.split}.json"
+        there = as_object(read_json(self._path, MAX_JSON_BYTES), self._path) if self._path.is_file() else {}
+        tables = {name: _table(there, name, self._path) for name in TABLES}
+        self._images, self._annotations, self._categories, self._videos, self._licenses = tables.values()
+        self._document = {**there, **{name: table.entries for name, table in tables.items()}}
+        self._category_ids: dict[tuple[str, str], int] = {}
+        for category in self._categories.entries:
+            for above in (category.get("supercategory"), None):
+                self._category_ids.setdefault((str(category.get("name")), str(above)), category["id"])
+        self._dataset: Mapping[str, Any] = {}
+        if there:
+            taken = (name for name, _, _ in _groups(there, self._images.entries, self._path))
+            self._take(taken, f"{self._path} has it already; give another folder or split")
 
     def _write(self, record: Record) -> None:
+        own = record.extra.get("coco", {})
+        self._add_dataset(own.get("dataset", {}), record.video_id)
         frames = record.annotated_frames or [0]
         folder = self.root / str(self.split)
         self._save_frames(record, folder if record.is_picture else folder / record.video_id, frames, _namer(record))
-        if not record.is_picture:
-            self._add_video(record)
-        if len(frames) < record.frame_count:
+        video = None if record.is_picture else self._add_video(record, own.get("video", {}))
+        if record.frames is not None and len(frames) < record.frame_count:
             self.losses.note("frames on which nothing is annotated are left out", record.video_id)
+            if record.fps and _stride(frames) is None:
+                self.losses.note("annotated frames do not follow evenly: their times are not kept", record.video_id)
         for frame in frames:
-            self._add_image(record, frame)
+            self._add_image(record, frame, video)
 
-    def close(self) -> None:
-        document = {
-            "info": {"description": "masklets"},
-            "images": self._images,
-            "annotations": self._annotations,
-            "categories": [{"id": number, "name": name} for name, number in self._categories.items()],
-        }
-        if self._videos:
-            document["videos"] = self._videos
-        write_json(document, self.root / "annotations" / f"instances_{self.split}.json")
+    def _finish(self) -> None:
+        document = {"info": {"description": "masklets"}, **self._document}
+        optional = ("videos", "licenses")
+        write_json({key: value for key, value in document.items() if value or key not in optional}, self._path)
 
-    def _add_video(self, record: Record) -> None:
-        rate = {"fps": float(record.fps)} if record.fps else {}
+    def _add_dataset(self, dataset: Mapping[str, Any], video_id: str) -> None:
+        """What a COCO file says of all its pictures, once."""
+        if dataset is self._dataset or not dataset:
+            return
+        self._dataset = dataset
+        if dataset.get("info") and self._document.setdefault("info", dataset["info"]) != dataset["info"]:
+            self.losses.note("of several files only the info of the first is kept", video_id)
+        for licence in dataset.get("licenses", []):
+            if licence not in self._licenses.entries and not self._licenses.is_free(licence.get("id")):
+                self.losses.note("licenses whose ids are taken are left out", video_id)
+            elif licence not in self._licenses.entries:
+                self._licenses.add(licence)
+        for category in dataset.get("categories", {}).values():
+            self._category_id(category, video_id)
+
+    def _add_video(self, record: Record, own: Mapping[str, Any]) -> int:
         height, width = record.video_hw
-        entry = {"id": len(self._videos) + 1, "name": record.video_id, "height": height, "width": width}
-        self._videos.append({**entry, **rate})
+        rate = {"fps": float(record.fps)} if record.fps else {}
+        known = {**own, "name": record.video_id, "height": height, "width": width, **rate}
+        return self._numbered(self._videos, {**known, "frame_count": record.frame_count}, record.video_id)
 
-    def _add_image(self, record: Record, frame: int) -> None:
+    def _add_image(self, record: Record, frame: int, video: int | None) -> None:
         name = f"{_namer(record)(frame)}.jpg"
-        place = {} if record.is_picture else {"video_id": len(self._videos), "frame_id": frame}
+        own = record.extra.get("coco", {}).get("image", {}) if video is None else {}
         image = {
-            "id": len(self._images) + 1,
-            "file_name": name if record.is_picture else f"{record.video_id}/{name}",
+            **own,
+            "file_name": name if video is None else f"{record.video_id}/{name}",
             "height": record.video_hw[0],
             "width": record.video_hw[1],
-            **place,
+            **({} if video is None else {"video_id": video, "frame_id": frame}),
         }
-        self._images.append(image)
+        number = self._numbered(self._images, image, record.video_id)
         for masklet in record.masklets:
             mask = masklet.mask(frame)
             if mask is not None and mask.any():
-                own = {} if record.is_picture else {"instance_id": masklet.id}
-                self._annotations.append({**self._annotation(masklet, frame, mask), **own, "image_id": image["id"]})
+                instance = {} if video is None else {"instance_id": masklet.id}
+                annotation = {**self._annotation(record, masklet, frame, mask), **instance, "image_id": number}
+                self._numbered(self._annotations, annotation, record.video_id)
 
-    def _annotation(self, masklet: Masklet, frame: int, mask: np.ndarray) -> dict[str, Any]:
+    def _annotation(self, record: Record, masklet: Masklet, frame: int, mask: np.ndarray) -> dict[str, Any]:
         x0, y0, x1, y1 = bounding_box(mask) or (0, 0, 0, 0)
-        own = dict(masklet.extra.get("coco", {}))
+        own = dict(masklet.extra.get("coco", {})) if record.is_picture else {}
         polygons = own.pop("polygons", None)
-        area = own.pop("area", None)
-        score = {"score": masklet.scores[frame]} if frame in masklet.scores else {}
         outlines = _outlines(mask) if self.polygons and not polygons else polygons
+        scores = {kind: values[frame] for kind, values in masklet.scores.items() if frame in values}
         return {
             "iscrowd": 0,
-            **own,
-            **score,
-            "id": len(self._annotations) + 1,
-            "category_id": self._categories.setdefault(masklet.name or "object", len(self._categories) + 1),
-            "segmentation": outlines or dict(masklet.masks[frame]),
-            "area": int(np.count_nonzero(mask)) if area is None else area,
+            "area": int(np.count_nonzero(mask)),
             "bbox": [x0, y0, x1 - x0, y1 - y0],
+            **own,
+            **({SCORE: scores[PREDICTED_IOU]} if PREDICTED_IOU in scores else {}),
+            **scores,
+            "category_id": self._category_of(record, masklet),
+            "segmentation": outlines or dict(masklet.masks[frame]),
         }
+
+    def _category_of(self, record: Record, masklet: Masklet) -> int:
+        """The id of a masklet's category: the one that it came with, if that is still its name."""
+        name = masklet.name or NO_CATEGORY
+        categories = record.extra.get("coco", {}).get("dataset", {}).get("categories", {})
+        category = categories.get(masklet.extra.get("coco", {}).get("category_id"), {})
+        return self._category_id(category if category.get("name") == name else {"name": name}, record.video_id)
+
+    def _category_id(self, category: Mapping[str, Any], video_id: str) -> int:
+        """The id of a category, which is another one where the same name has another supercategory."""
+        name, above = str(category.get("name")), category.get("supercategory")
+        if (name, str(above)) not in self._category_ids:
+            number = self._numbered(self._categories, category, video_id)
+            self._category_ids[name, str(above)] = number
+            self._category_ids.setdefault((name, str(None)), number)
+        return self._category_ids[name, str(above)]
+
+    def _numbered(self, table: _Table, entry: Mapping[str, Any], video_id: str) -> int:
+        """The id of an entry that is added: its own one, if it has one that is free."""
+        number = table.add(entry)
+        if entry.get("id") not in (None, number):
+            self.losses.note("ids that are taken or no whole numbers are given anew", video_id)
+        return number
 
 
 class CocoPolygonWriter(CocoWriter):
@@ -153,12 +222,38 @@ class CocoPolygonWriter(CocoWriter):
 
     polygons = True
 
-    def _annotation(self, masklet: Masklet, frame: int, mask: np.ndarray) -> dict[str, Any]:
-        annotation = super()._annotation(masklet, frame, mask)
-        outlines = annotation["segmentation"]
-        if (decode_rle(_drawn(outlines, mask.shape)) != mask).any():
-            self.losses.note("outlines are not exact: holes are filled, edges cut corners", f"object {masklet.id}")
+    def _annotation(self, record: Record, masklet: Masklet, frame: int, mask: np.ndarray) -> dict[str, Any]:
+        annotation = super()._annotation(record, masklet, frame, mask)
+        if (decode_rle(_drawn(annotation["segmentation"], mask.shape)) != mask).any():
+            self.losses.note("outlines are not exact: holes are filled, edges cut corners", record.video_id)
         return annotation
+
+
+class _Table:
+    """Entries of one list of a file, whose ids differ."""
+
+    def __init__(self, entries: list[dict[str, Any]], path: Path) -> None:
+        self.entries = entries
+        self._ids = {_id(entry, path) for entry in entries}
+        if None in self._ids:
+            raise RecordError(f"{path} has entries without an id, so nothing can be added to it; give another folder")
+        self._next = 1 + max((number for number in self._ids if type(number) is int), default=0)
+
+    def is_free(self, number: Any) -> bool:
+        return type(number) is int and number >= 0 and number not in self._ids
+
+    def add(self, entry: Mapping[str, Any]) -> int:
+        """The id of a new entry: its own one if that is free, else the next."""
+        number = entry["id"] if self.is_free(entry.get("id")) else self._next
+        self.entries.append({**entry, "id": number})
+        self._ids.add(number)
+        self._next = max(self._next, number + 1)
+        return number
+
+
+def _table(document: Mapping[str, Any], name: str, path: Path) -> _Table:
+    entries = as_list(document.get(name, []), f"{path}: {name}", MAX_IMAGES)
+    return _Table([as_object(entry, path) for entry in entries], path)
 
 
 def _namer(record: Record) -> Any:
@@ -169,26 +264,37 @@ def _namer(record: Record) -> Any:
 def _groups(document: dict[str, Any], images: list[Any], path: Path) -> Groups:
     """Images by video, in order of their frames; pictures alone."""
     videos = as_list(document.get("videos", []), f"{path}: videos")
-    by_id = {as_object(video, path).get("id"): (video, []) for video in videos}
+    by_id = {_id(as_object(video, path), path): (video, []) for video in videos}
     groups: Groups = []
     for image in images:
-        video = as_object(image, path).get("video_id")
+        video = _key(as_object(image, path), "video_id", path)
         if video in by_id:
             by_id[video][1].append(image)
         else:
-            groups.append((_name(image.get("file_name"), image.get("id")), {}, [image]))
+            name = image.get("file_name")
+            stem = name.rpartition(".")[0] or name if isinstance(name, str) else name
+            groups.append((_name(stem, image.get("id")), {}, [image]))
     return groups + [(_name(video.get("name"), video.get("id")), video, shown) for video, shown in by_id.values()]
 
 
 def _name(name: Any, number: Any) -> str:
-    """A video id from a file's name: without suffix, folders joined by dashes."""
+    """A video id from the name of a video or of a picture without suffix: folders are joined by dashes."""
     text = name if isinstance(name, str) else str(number)
-    stem = text.rpartition(".")[0] if text.rpartition(".")[2].isalnum() and "." in text else text
-    return stem.replace("/", "-")[-MAX_NAME:]
+    return text.replace("/", "-")[-MAX_NAME:]
 
 
-def _of(annotations: Mapping[Any, list[Any]], images: list[dict[str, Any]]) -> list[list[Any]]:
-    return [annotations.get(image.get("id"), []) for image in images]
+def _id(entry: Mapping[str, Any], path: Path) -> int | float | str | None:
+    return _key(entry, "id", path)
+
+
+def _key(entry: Mapping[str, Any], key: str, path: Path) -> int | float | str | None:
+    return as_key(entry.get(key), f"{path}: {key}")
+
+
+def _stride(frames: Sequence[int]) -> int | None:
+    """How many frames lie from each to the next; None where that differs."""
+    steps = {after - before for before, after in pairwise(frames)} or {1}
+    return steps.pop() if len(steps) == 1 else None
 
 
 def _picture_folders(root: Path, path: Path, split: str | None) -> tuple[Path, ...]:
@@ -198,40 +304,70 @@ def _picture_folders(root: Path, path: Path, split: str | None) -> tuple[Path, .
     return (top / name, top / "images" / name, path.parent.parent / name, path.parent, top / "images", top)
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What all pictures of a file share."""
+
+    path: Path
+    folders: tuple[Path, ...]
+    """Where pictures may lie."""
+    dataset: Mapping[str, Any]
+    """Categories by id, licenses and info."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], path: Path, folders: tuple[Path, ...]) -> _Source:
+        categories, licenses = (
+            [as_object(entry, path) for entry in as_list(document.get(key, []), f"{path}: {key}")]
+            for key in ("categories", "licenses")
+        )
+        by_id = {_id(category, path): category for category in categories}
+        return cls(path, folders, {"categories": by_id, "licenses": licenses, "info": document.get("info")})
+
+    def name_of(self, annotation: Mapping[str, Any]) -> str | None:
+        """The name of an annotation's category, if it has one."""
+        category = self.dataset["categories"].get(_key(annotation, "category_id", self.path), {})
+        name = category.get("name")
+        return name if isinstance(name, str) and name != NO_CATEGORY else None
+
+
 def _read(
-    path: Path,
-    folders: tuple[Path, ...],
-    name: str,
-    video: dict[str, Any],
-    images: list[dict[str, Any]],
-    categories: Mapping[Any, dict[str, Any]],
-    annotations: list[list[Any]],
+    source: _Source, name: str, video: dict[str, Any], images: list[dict[str, Any]], annotations: list[list[Any]]
 ) -> Record:
+    path = source.path
     if not images:
         raise RecordError(f"{path}: video {name} has no images")
     what = f"{path}: image {images[0].get('id')}"
     video_hw = (as_int(images[0].get("height"), what), as_int(images[0].get("width"), what))
     if min(video_hw) < 1 or math.prod(video_hw) > MAX_RLE_PIXELS:
         raise RecordError(f"{what}: expected a height and width of at most {MAX_RLE_PIXELS} pixels, got {video_hw}")
-    ordered = _in_order(images, annotations, path)
-    pictures = _pictures([image for image, _ in ordered], folders)
-    if video:
-        masklets = tuple(_tracks([shown for _, shown in ordered], video_hw, categories, path))
-    else:
-        masklets = tuple(_instances(annotations[0], video_hw, categories, path))
-    rate = Fraction(video["fps"]).limit_denominator(1001) if isinstance(video.get("fps"), (int, float)) else None
-    return Record(name, video_hw, len(images), masklets, rate, pictures)
+    if not video:
+        masklets = tuple(_instances(annotations[0], video_hw, source))
+        extra = {"image": _without(images[0], IMAGE_KEYS), "dataset": source.dataset}
+        return Record(name, video_hw, 1, masklets, None, _pictures(images, source.folders), {"coco": extra})
+    images, annotations, numbers = _in_order(images, annotations, path)
+    rate, pictures = as_rate(video.get("fps")), _pictures(images, source.folders)
+    if pictures:
+        stride = _stride(numbers)
+        rate, numbers = rate / stride if rate and stride else None, list(range(len(images)))
+    count = max(numbers[-1] + 1, 0 if pictures else as_int(video.get("frame_count", 0), f"{path}: frame_count"))
+    masklets = tuple(_tracks(dict(zip(numbers, annotations, strict=True)), video_hw, source))
+    extra = {"video": _without(video, VIDEO_KEYS), "dataset": source.dataset}
+    return Record(name, video_hw, count, masklets, rate, pictures, {"coco": extra})
+
+
+def _without(entry: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in keys}
 
 
 def _in_order(
     images: list[dict[str, Any]], annotations: list[list[Any]], path: Path
-) -> list[tuple[dict[str, Any], list[Any]]]:
-    """Images with their annotations by frame_id."""
+) -> tuple[list[dict[str, Any]], list[list[Any]], list[int]]:
+    """Images with their annotations by frame_id, and these."""
     frames = [as_int(image.get("frame_id", place), f"{path}: frame_id") for place, image in enumerate(images)]
     if len(set(frames)) < len(frames):
         raise RecordError(f"{path}: expected images of one video with different frame_ids")
     order = sorted(range(len(images)), key=frames.__getitem__)
-    return [(images[place], annotations[place]) for place in order]
+    return [images[place] for place in order], [annotations[place] for place in order], sorted(frames)
 
 
 def _pictures(images: list[dict[str, Any]], folders: tuple[Path, ...]) -> tuple[Path, ...] | None:
@@ -244,42 +380,51 @@ def _existing(name: Any, folders: tuple[Path, ...]) -> Path | None:
     return next((path for path in (inside(folder, name) for folder in folders) if path.is_file()), None)
 
 
-def _instances(
-    annotations: list[Any], video_hw: tuple[int, int], categories: Mapping[Any, dict[str, Any]], path: Path
-) -> Iterator[Masklet]:
+def _instances(annotations: list[Any], video_hw: tuple[int, int], source: _Source) -> Iterator[Masklet]:
     """One masklet an annotation, numbered from 1. What else COCO says of it is kept as extra."""
     for place, annotation in enumerate(annotations, start=1):
-        rle = _segmentation(annotation, video_hw, path)
-        extra = {key: annotation[key] for key in ("iscrowd", "area") if key in annotation}
+        rle = _segmentation(annotation, video_hw, source.path)
+        extra = _without(annotation, ANNOTATION_KEYS)
         if isinstance(annotation.get("segmentation"), list):
             extra["polygons"] = annotation["segmentation"]
-        score = annotation.get("score")
-        scores = {0: float(score)} if isinstance(score, (int, float)) else {}
-        yield Masklet(place, {0: rle}, _category(annotation, categories), None, scores, {"coco": extra})
+        name, scores = source.name_of(annotation), _scores(annotation, 0)
+        yield Masklet(place, {0: rle}, name, None, scores, {"coco": extra})
 
 
-def _tracks(
-    annotations: list[list[Any]], video_hw: tuple[int, int], categories: Mapping[Any, dict[str, Any]], path: Path
-) -> Iterator[Masklet]:
-    """The annotations of a video by their instance_id (or track_id); absent on images that lack one."""
+def _tracks(annotations: Mapping[int, list[Any]], video_hw: tuple[int, int], source: _Source) -> Iterator[Masklet]:
+    """The annotations of a video by frame, by their instance_id (or track_id); absent on images that lack one.
+
+    Several of one instance on a frame are its parts.
+    """
     absent = empty_rle(video_hw)
-    masks: dict[int, dict[int, Rle]] = defaultdict(lambda: dict.fromkeys(range(len(annotations)), absent))
-    scores: dict[int, dict[int, float]] = defaultdict(dict)
-    names: dict[int, str | None] = {}
-    for frame, shown in enumerate(annotations):
+    masks: dict[int, dict[int, Rle]] = defaultdict(lambda: dict.fromkeys(annotations, absent))
+    scores: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    last: dict[int, Any] = {}
+    for frame, shown in annotations.items():
         for annotation in shown:
-            obj = as_int(annotation.get("instance_id", annotation.get("track_id")), f"{path}: instance_id")
-            masks[obj][frame] = _segmentation(annotation, video_hw, path)
-            names[obj] = _category(annotation, categories)
-            if isinstance(annotation.get("score"), (int, float)):
-                scores[obj][frame] = float(annotation["score"])
+            number = annotation.get("instance_id", annotation.get("track_id"))
+            obj = as_int(number, f"{source.path}: instance_id")
+            rle = _segmentation(annotation, video_hw, source.path)
+            known = masks[obj][frame]
+            masks[obj][frame] = rle if known is absent else _union(known, rle)
+            for kind, values in _scores(annotation, frame).items():
+                scores[obj][kind][frame] = max(values[frame], scores[obj][kind].get(frame, -math.inf))
+            last[obj] = annotation
     for obj in sorted(masks):
-        yield Masklet(obj, masks[obj], names[obj], None, scores[obj])
+        category = {"category_id": last[obj].get("category_id")}
+        yield Masklet(obj, masks[obj], source.name_of(last[obj]), None, dict(scores[obj]), {"coco": category})
 
 
-def _category(annotation: dict[str, Any], categories: Mapping[Any, dict[str, Any]]) -> str | None:
-    name = categories.get(annotation.get("category_id"), {}).get("name")
-    return name if isinstance(name, str) and name != "object" else None
+def _union(one: Rle, other: Rle) -> Rle:
+    return encode_rle(decode_rle(one) | decode_rle(other))
+
+
+def _scores(annotation: Mapping[str, Any], frame: int) -> dict[str, dict[int, float]]:
+    """Scores by kind. A predicted IoU is written twice, so that tools that know a score only have one."""
+    found = scores_in(annotation, frame)
+    if found.get(SCORE) == found.get(PREDICTED_IOU):
+        found.pop(SCORE, None)
+    return found
 
 
 def _segmentation(annotation: dict[str, Any], video_hw: tuple[int, int], path: Path) -> Rle:
@@ -300,7 +445,7 @@ def _check_polygons(polygons: list[Any], video_hw: tuple[int, int], what: str) -
     sides, total = FAR * max(video_hw), 0
     for polygon in polygons:
         total += len(as_list(polygon, f"{what}: polygon", MAX_POLYGON_NUMBERS))
-        are_numbers = all(isinstance(number, (int, float)) and abs(number) <= sides for number in polygon)
+        are_numbers = all(is_number(number) and abs(number) <= sides for number in polygon)
         if len(polygon) < 6 or len(polygon) % 2 or not are_numbers or total > MAX_POLYGON_NUMBERS:
             raise RecordError(
                 f"{what}: expected polygons [x, y, x, y, ...] of at least three corners within {sides} pixels, "

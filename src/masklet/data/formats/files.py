@@ -6,17 +6,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
 
-from masklet.data.records import MAX_FRAMES, MAX_OBJECTS, Record, RecordError
+from masklet.data.records import MAX_FRAMES, MAX_OBJECTS, SCORE_KINDS, Record, RecordError
 from masklet.video.encode import VideoWriter
-from masklet.video.pictures import is_picture_file
+from masklet.video.pictures import PICTURE_SUFFIXES, is_picture_file
 from masklet.video.source import check_pixels
 from masklet.video.writers import PALETTE, save_picture
 
@@ -47,14 +49,11 @@ def read_json(path: Path, max_bytes: int = MAX_RECORD_JSON_BYTES) -> Any:
 
 def write_json(document: Any, path: Path) -> None:
     """Writes a document in whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", encoding="utf-8") as file:
+    with _replacing(path) as file:
         json.dump(document, file, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    os.replace(unfinished, path)  # noqa: PTH105 - as Path.replace, but says that the target may exist
 
 
-def as_object(document: Any, path: Path) -> dict[str, Any]:
+def as_object(document: Any, path: Path | None) -> dict[str, Any]:
     """The document itself. Raises RecordError unless it is a JSON object."""
     if not isinstance(document, dict):
         raise RecordError(f"{path}: expected a JSON object, got {type(document).__name__}")
@@ -71,9 +70,31 @@ def as_list(value: Any, what: str, most: int = MAX_FRAMES) -> list[Any]:
 
 def as_int(value: Any, what: str) -> int:
     """A whole number, also one written as 24.0. Raises RecordError for all else."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value):
+    if is_number(value) and value == int(value):
         return int(value)
-    raise RecordError(f"{what}: expected a whole number, got {str(value)[:80]!r}")
+    raise RecordError(f"{what}: expected a whole number, got {_shown(value)}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value out of a file is a number that a float can hold. (JSON's 1e999 is read as infinite.)"""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def as_key(value: Any, what: str) -> int | float | str | None:
+    """A value that things are found by. Raises RecordError for lists and objects."""
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    raise RecordError(f"{what}: expected a number or a text, got {_shown(value)}")
+
+
+def as_rate(value: Any) -> Fraction | None:
+    """Frames per second; None for what is no positive number."""
+    return Fraction(value).limit_denominator(1001) if is_number(value) and value > 0 else None
+
+
+def scores_in(annotation: Mapping[str, Any], frame: int = 0) -> dict[str, dict[int, float]]:
+    """Kind -> frame -> score of an annotation in the manner of COCO and SA-1B, whose keys are called as the kinds."""
+    return {kind: {frame: float(annotation[kind])} for kind in SCORE_KINDS if is_number(annotation.get(kind))}
 
 
 def inside(folder: Path, name: Any) -> Path:
@@ -82,6 +103,11 @@ def inside(folder: Path, name: Any) -> Path:
     if plain is None or plain.is_absolute() or ".." in plain.parts or not plain.parts or ":" in plain.parts[0]:
         raise RecordError(f"{folder}: expected the name of a file in the folder, got {str(name)[:80]!r}")
     return folder.joinpath(*plain.parts)
+
+
+def name_of(video: Path) -> str:
+    """What a video is called: a file without its suffix, a folder of pictures as it is."""
+    return video.resolve().name if video.is_dir() else video.stem
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
@@ -104,10 +130,15 @@ def natural(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def names_in(list_file: Path) -> list[str]:
-    """The lines of a list of videos without blanks and repetitions; of "path/VIDEO/00000.jpg ..." the video's name."""
-    lines = [line.split()[0] for line in list_file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    paths = [PurePosixPath(line) for line in lines[:MAX_FRAMES]]
-    return list(dict.fromkeys(path.parent.name if path.suffix else path.name for path in paths))
+    """The names in a list of videos without repetitions; of lines like "path/VIDEO/00000.jpg ..." the video's."""
+    lines = [line.strip() for line in list_file.read_text(encoding="utf-8").splitlines()[:MAX_FRAMES]]
+    return list(dict.fromkeys(_video_in(line) for line in lines if line))
+
+
+def write_names(names: Iterable[str], list_file: Path) -> None:
+    """Writes a list of videos in whole or not at all, making its folder."""
+    with _replacing(list_file) as file:
+        file.writelines(f"{name}\n" for name in names)
 
 
 def picture_hw(path: Path) -> tuple[int, int]:
@@ -150,35 +181,38 @@ def save_mask(mask: np.ndarray, path: Path) -> None:
 
 def save_frames(
     record: Record, folder: Path, frames: Iterable[int] | None = None, name_of: Callable[[int], str] | None = None
-) -> bool:
-    """Writes the frames (or only some) as NAME.jpg; False where the record has none. JPEG files are copied as they are.
+) -> int:
+    """Writes the frames (or only some) as NAME.jpg and gives the number of those that a video is too short to have.
 
-    Pictures of other kinds and frames of videos are encoded with quality 95.
+    JPEG files are copied as they are; pictures of other kinds and frames of videos are encoded with quality 95.
+    Raises RecordError for a record without frames.
     """
     if record.frames is None:
-        return False
+        raise RecordError(f"{record.video_id} has no frames; put its pictures or video beside the masks")
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = range(record.frame_count) if frames is None else frames
     name_of = name_of or record.name_of
+    chosen = range(record.frame_count) if frames is None else frames
+    targets = {frame: folder / f"{name_of(frame)}.jpg" for frame in chosen}
     if isinstance(record.frames, tuple) and all(path.suffix.lower() in (".jpg", ".jpeg") for path in record.frames):
-        for frame in chosen:
-            shutil.copyfile(record.frames[frame], folder / f"{name_of(frame)}.jpg")
-        return True
+        for frame, target in targets.items():
+            _copy(record.frames[frame], target)
+        return 0
     with record.open_frames() as source:
-        for frame in chosen:
-            if frame < len(source):
-                Image.fromarray(source[frame]).save(folder / f"{name_of(frame)}.jpg", quality=JPEG_QUALITY)
-    return True
+        there = [frame for frame in targets if frame < len(source)]
+        for frame in there:
+            if not (isinstance(record.frames, tuple) and _is_same(record.frames[frame], targets[frame])):
+                Image.fromarray(source[frame]).save(targets[frame], quality=JPEG_QUALITY)
+    return len(targets) - len(there)
 
 
-def save_video(record: Record, path: Path) -> bool:
-    """Writes the frames as one video; False where the record has none. An MP4 is copied as it is."""
+def save_video(record: Record, path: Path) -> None:
+    """Writes the frames as one video. An MP4 is copied as it is. Raises RecordError for a record without frames."""
     if record.frames is None:
-        return False
+        raise RecordError(f"{record.video_id} has no frames; put its pictures or video beside the masks")
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(record.frames, Path) and record.frames.suffix.lower() == path.suffix:
-        shutil.copyfile(record.frames, path)
-        return True
+        _copy(record.frames, path)
+        return
     with record.open_frames() as source:
         writer = VideoWriter(path, source)
         try:
@@ -186,7 +220,6 @@ def save_video(record: Record, path: Path) -> bool:
                 writer.add(index, frame)
         finally:
             writer.close()
-    return True
 
 
 def video_rate(path: Path) -> tuple[tuple[int, int], int, Fraction | None]:
@@ -211,6 +244,38 @@ def _plane(pixels: np.ndarray) -> np.ndarray | None:
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[..., 1:3] == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     return pixels if pixels.ndim == 2 and pixels.dtype.kind in "bui" else None
+
+
+def _video_in(line: str) -> str:
+    """The video that a line of a list names. A name may hold dots and blanks, but no slash; paths of files may."""
+    if "/" not in line:
+        return line
+    file = re.match(rf"(.*?)({'|'.join(map(re.escape, PICTURE_SUFFIXES))})(\s|$)", line, re.IGNORECASE)
+    return PurePosixPath(file[1]).parent.name if file else PurePosixPath(line).name
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file that takes the place of another one when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    with unfinished.open("w", encoding="utf-8") as file:
+        yield file
+    os.replace(unfinished, path)  # noqa: PTH105 - as Path.replace, but says that the target may exist
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file, unless it lies where it should."""
+    if not _is_same(source, target):
+        shutil.copyfile(source, target)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    return target.exists() and target.samefile(source)
+
+
+def _shown(value: Any) -> str:
+    return repr(str(value)[:80])
 
 
 def _part(part: str) -> tuple[int, int, str]:

@@ -16,6 +16,7 @@ from masklet.data.formats.files import (
     picture_hw,
     pictures_in,
     save_mask,
+    write_names,
 )
 from masklet.data.formats.png import frames_by_number, frames_of_files, masks_in_files, numbers_of
 from masklet.data.records import MAX_OBJECTS, Masklet, Record, RecordError, check_name
@@ -55,6 +56,12 @@ class ObjectsWriter(RecordWriter):
     layout: ClassVar[Layout] = OBJECTS
     holds = Holds(gaps=True)
 
+    def __init__(self, root: Path, split: str | None = None) -> None:
+        super().__init__(root, split)
+        annotations = root / self.layout.annotations
+        there = [path.name for path in folders_in(annotations)] if annotations.is_dir() else []
+        self._take(there, f"its masks are in {annotations} already; give another folder")
+
     def _write(self, record: Record) -> None:
         self._save_frames(record, self.root / self.layout.pictures / record.video_id)
         for frame in record.annotated_frames:
@@ -71,7 +78,8 @@ class SavFramesWriter(ObjectsWriter):
 
     def __init__(self, root: Path, split: str | None = None) -> None:
         super().__init__(root, check_name(split or "sav_val"))
-        self._names: list[str] = []
+        self._list = root / f"{self.split}.txt"
+        self._names = self._take_listed(self._list)
 
     def _write(self, record: Record) -> None:
         if record.fps and record.fps != SAV_FRAMES.fps:
@@ -80,9 +88,8 @@ class SavFramesWriter(ObjectsWriter):
         super()._write(record)
         self._names.append(record.video_id)
 
-    def close(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / f"{self.split}.txt").write_text("".join(f"{name}\n" for name in self._names), encoding="utf-8")
+    def _finish(self) -> None:
+        write_names(self._names, self._list)
 
 
 def has_object_folders(annotations: Path) -> bool:
@@ -106,7 +113,7 @@ def _listed(root: Path, split: str) -> list[str]:
 
 def _read(layout: Layout, annotations: Path, pictures: Path) -> Record:
     paths = pictures_in(pictures) if pictures.is_dir() else ()
-    folders = [path for path in folders_in(annotations) if path.name.isdecimal() and len(path.name) < 16]
+    folders = [path for path in folders_in(annotations) if path.name.isdecimal() and len(path.name) <= 16]
     if not folders or len(folders) > MAX_OBJECTS:
         raise RecordError(f"{annotations}: expected 1 to {MAX_OBJECTS} numbered folders, got {len(folders)}")
     masks = {folder: natural(folder.glob("*.png")) for folder in folders}

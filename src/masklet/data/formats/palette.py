@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from masklet.data.formats.files import (
     read_json,
     save_ids,
     write_json,
+    write_names,
 )
 from masklet.data.formats.png import IdPictures, frames_by_number, frames_of_files, numbers_of
 from masklet.data.records import Masklet, Record, RecordError, check_name
@@ -85,7 +86,12 @@ class PaletteWriter(RecordWriter):
     def __init__(self, root: Path, split: str | None = None) -> None:
         super().__init__(root, check_name(split or "train"))
         self._base = root / str(self.split) if self.layout.has_split_folders else root
-        self._videos: dict[str, Any] = {}
+        self._list = root / self.layout.video_list.format(split=self.split)
+        self._names = self._take_listed(self._list) if self.layout.video_list else []
+        self._meta_path = next(iter(_meta_files(self.layout, (root,), self.split)), None)
+        self._meta = read_json(self._meta_path) if self._meta_path and self._meta_path.is_file() else {"videos": {}}
+        self._videos = _videos_of(self._meta, self._meta_path)
+        self._take(self._videos, f"{self._meta_path} has it already; give another folder or split")
 
     def _write(self, record: Record) -> None:
         place = Path(self.layout.resolution, record.video_id)
@@ -96,16 +102,14 @@ class PaletteWriter(RecordWriter):
             save_ids(
                 painted(record, frame, ids, self.losses), self._base / "Annotations" / place / f"{names[frame]}.png"
             )
+        self._names.append(record.video_id)
         self._videos[record.video_id] = {"objects": _meta_of(record, self.layout.name, ids, names)}
 
-    def close(self) -> None:
-        if self.layout.metas:
-            path = self.root / self.layout.metas[0].format(split=self.split)
-            write_json({"videos": self._videos}, path)
+    def _finish(self) -> None:
+        if self._meta_path:
+            write_json({**self._meta, "videos": self._videos}, self._meta_path)
         if self.layout.video_list:
-            path = self.root / self.layout.video_list.format(split=self.split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{name}\n" for name in self._videos), encoding="utf-8")
+            write_names(self._names, self._list)
 
     def _name(self, record: Record, frame: int) -> str:
         if isinstance(record.frames, tuple):
@@ -131,28 +135,28 @@ class Davis17Writer(PaletteWriter):
     """DAVIS 2017."""
 
     layout = DAVIS17
-    holds = Holds(overlap=False, unseen=False)
+    holds = Holds(overlap=False, objects=len(OBJECT_IDS), unseen=False)
 
 
 class YouTubeVosWriter(PaletteWriter):
     """YouTube-VOS."""
 
     layout = YOUTUBE_VOS
-    holds = Holds(overlap=False, names=True, extra_of="youtube-vos")
+    holds = Holds(overlap=False, names=True, objects=len(OBJECT_IDS), extra_of="youtube-vos")
 
 
 class MoseWriter(PaletteWriter):
     """MOSE."""
 
     layout = MOSE
-    holds = Holds(overlap=False, names=True, extra_of="mose")
+    holds = Holds(overlap=False, names=True, objects=len(OBJECT_IDS), extra_of="mose")
 
 
 class LvosWriter(PaletteWriter):
     """LVOS."""
 
     layout = LVOS
-    holds = Holds(overlap=False, names=True, extra_of="lvos")
+    holds = Holds(overlap=False, names=True, objects=len(OBJECT_IDS), extra_of="lvos")
 
 
 def _base(layout: Layout, root: Path, split: str | None) -> tuple[Path, str | None]:
@@ -189,12 +193,21 @@ def objects_by_video(layout: Layout, root: Path, split: str | None) -> dict[str,
     Looks beside a split's folder too, where that is the root. Raises RecordError for a file of another kind.
     """
     tops = (root, root.parent) if (root / "Annotations").is_dir() else (root,)
-    candidates = [top / pattern.format(split=split) for top in tops for pattern in layout.metas]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = next((path for path in _meta_files(layout, tops, split) if path.is_file()), None)
     if path is None:
         return {}
-    videos = as_object(as_object(read_json(path), path).get("videos"), path)
+    videos = _videos_of(read_json(path), path)
     return {name: as_object(entry, path).get("objects") for name, entry in videos.items()}
+
+
+def _meta_files(layout: Layout, tops: Sequence[Path], split: str | None) -> list[Path]:
+    """The JSON files that may say what objects there are: those that are there first, then as the layout has them."""
+    files = [top / pattern.format(split=split) for top in tops for pattern in layout.metas]
+    return sorted(files, key=lambda path: not path.is_file())
+
+
+def _videos_of(meta: Any, path: Path | None) -> dict[str, Any]:
+    return as_object(as_object(meta, path).get("videos"), path)
 
 
 def _read(layout: Layout, name: str, pictures: Path, annotations: Path, objects: Any) -> Record:

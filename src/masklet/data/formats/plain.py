@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,10 @@ from masklet.data.formats.files import (
     as_int,
     as_list,
     as_object,
+    as_rate,
     inside,
+    is_number,
+    name_of,
     natural,
     picture_hw,
     pictures_in,
@@ -25,7 +27,7 @@ from masklet.data.formats.files import (
 )
 from masklet.data.formats.palette import OBJECT_IDS
 from masklet.data.formats.png import IdPictures, frames_by_number, frames_of_files, numbers_of
-from masklet.data.records import MAX_OBJECTS, Masklet, Record, RecordError, check_name, pictures_of
+from masklet.data.records import MAX_OBJECTS, PREDICTED_IOU, Masklet, Record, RecordError, check_name, pictures_of
 from masklet.masks import Rle
 
 RLE_FORMAT = "masklet-rle"
@@ -53,9 +55,9 @@ def read_videos(root: Path, split: str | None) -> list[Entry]:
     folder = _with_parts(root, split, ("videos", "masks"))
     paths = [path for path in (folder / "videos").iterdir() if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES]
     return [
-        Entry(path.stem, path, partial(_read_video, path, folder / "masks" / path.stem))
-        for path in natural(paths)
-        if (folder / "masks" / path.stem).is_dir()
+        Entry(name, path, partial(_read_video, name, path, folder / "masks" / name))
+        for name, path in ((name_of(path), path) for path in natural(paths))
+        if (folder / "masks" / name).is_dir()
     ]
 
 
@@ -69,7 +71,7 @@ def read_rle(root: Path, split: str | None) -> list[Entry]:
 class ImagesWriter(RecordWriter):
     """Writes each annotated frame as a picture in images and a palette PNG in masks."""
 
-    holds = Holds(video=False, overlap=False, gaps=True, unseen=False)
+    holds = Holds(video=False, overlap=False, gaps=True, objects=len(OBJECT_IDS), unseen=False)
 
     def _write(self, record: Record) -> None:
         folder = self.root / self.split if self.split else self.root
@@ -84,7 +86,7 @@ class ImagesWriter(RecordWriter):
 class VideosWriter(RecordWriter):
     """Writes videos/NAME.mp4 (an MP4 is copied) and a palette PNG for each annotated frame in masks/NAME."""
 
-    holds = Holds(overlap=False, rate=True, unseen=False)
+    holds = Holds(overlap=False, rate=True, objects=len(OBJECT_IDS), unseen=False)
 
     def _write(self, record: Record) -> None:
         folder = self.root / self.split if self.split else self.root
@@ -98,7 +100,7 @@ class VideosWriter(RecordWriter):
 class RleWriter(RecordWriter):
     """Writes NAME.json with the run lengths of all annotated frames, as `masklet track` does, and NAME.mp4."""
 
-    holds = Holds(scores=True, gaps=True, rate=True)
+    holds = Holds(scores=(PREDICTED_IOU,), gaps=True, rate=True)
 
     def _write(self, record: Record) -> None:
         folder = self.root / self.split if self.split else self.root
@@ -130,17 +132,17 @@ def _read_image(picture: Path, mask: Path) -> Record:
     return Record(picture.stem, ids.video_hw, 1, _masklets(ids), frames=(picture,))
 
 
-def _read_video(video: Path, masks: Path) -> Record:
+def _read_video(name: str, video: Path, masks: Path) -> Record:
     found = tuple(path for path in pictures_in(masks) if path.suffix.lower() == ".png")
     if not found:
         raise RecordError(f"{masks} holds no PNG masks")
     if video.is_dir():
         paths = pictures_in(video)
-        ids = IdPictures.of_unknown_kind(frames_of_files(found, numbers_of(paths), video.stem), picture_hw(found[0]))
-        return Record(video.stem, ids.video_hw, len(paths), _masklets(ids), frames=paths)
+        ids = IdPictures.of_unknown_kind(frames_of_files(found, numbers_of(paths), name), picture_hw(found[0]))
+        return Record(name, ids.video_hw, len(paths), _masklets(ids), frames=paths)
     video_hw, count, fps = video_rate(video)
     ids = IdPictures.of_unknown_kind(frames_by_number(found), video_hw)
-    return Record(video.stem, video_hw, count, _masklets(ids), fps, video)
+    return Record(name, video_hw, count, _masklets(ids), fps, video)
 
 
 def _masklets(ids: IdPictures) -> tuple[Masklet, ...]:
@@ -154,21 +156,20 @@ def _read_rle(path: Path) -> Record:
     video = as_object(document.get("video"), path)
     height, width = (as_int(video.get(key), f"{path}: {key}") for key in ("height", "width"))
     masks: dict[int, dict[int, Rle]] = {}
-    scores: dict[int, dict[int, float]] = {}
+    scores: dict[int, dict[str, dict[int, float]]] = {}
     frames = [as_object(entry, path) for entry in as_list(document.get("frames"), f"{path}: frames")]
     for entry in frames:
         frame = as_int(entry.get("frame"), f"{path}: frame")
         for one in as_list(entry.get("objects"), f"{path}: objects", MAX_OBJECTS):
             obj = as_int(as_object(one, path).get("object"), f"{path}: object")
             masks.setdefault(obj, {})[frame] = one.get("segmentation")
-            if isinstance(one.get("predicted_iou"), (int, float)):
-                scores.setdefault(obj, {})[frame] = one["predicted_iou"]
+            if is_number(one.get("predicted_iou")):
+                scores.setdefault(obj, {}).setdefault(PREDICTED_IOU, {})[frame] = one["predicted_iou"]
     masklets = tuple(Masklet(obj, masks[obj], scores=scores.get(obj, {})) for obj in sorted(masks))
     count = video.get("frame_count") or 1 + max((frame for found in masks.values() for frame in found), default=0)
-    fps = video.get("fps")
-    rate = Fraction(fps).limit_denominator(1001) if isinstance(fps, (int, float)) and fps > 0 else None
     source = _beside(path, video.get("name"))
-    return Record(path.stem, (height, width), as_int(count, f"{path}: frame_count"), masklets, rate, source)
+    count = as_int(count, f"{path}: frame_count")
+    return Record(path.stem, (height, width), count, masklets, as_rate(video.get("fps")), source)
 
 
 def _beside(path: Path, name: Any) -> Path | None:
@@ -183,7 +184,7 @@ def _frame_entry(record: Record, frame: int) -> dict[str, Any]:
         {
             "object": masklet.id,
             "segmentation": dict(masklet.masks[frame]),
-            "predicted_iou": masklet.scores.get(frame),
+            "predicted_iou": masklet.scores.get(PREDICTED_IOU, {}).get(frame),
             "presence": None,
             "prompted": False,
         }

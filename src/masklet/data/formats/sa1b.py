@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from masklet.data.formats.base import Entry, Holds, RecordWriter
-from masklet.data.formats.files import as_int, as_list, as_object, inside, natural, read_json, write_json
-from masklet.data.records import MAX_OBJECTS, Masklet, Record, RecordError, check_name, pictures_of
+from masklet.data.formats.files import as_int, as_list, as_object, inside, natural, read_json, scores_in, write_json
+from masklet.data.records import (
+    MAX_OBJECTS,
+    PREDICTED_IOU,
+    SCORE,
+    STABILITY,
+    Masklet,
+    Record,
+    RecordError,
+    check_name,
+    pictures_of,
+)
 from masklet.masks import Rle, bounding_box, decode_rle
 
 
@@ -27,7 +37,7 @@ def read_sa1b(root: Path, split: str | None) -> list[Entry]:
 class Sa1bWriter(RecordWriter):
     """Writes each annotated frame as a picture with its JSON. Values that came from SA-1B are written as they came."""
 
-    holds = Holds(video=False, provenance=("auto",), scores=True, gaps=True, extra_of="sa1b")
+    holds = Holds(video=False, provenance=("auto",), scores=(PREDICTED_IOU, STABILITY), gaps=True, extra_of="sa1b")
 
     def __init__(self, root: Path, split: str | None = None) -> None:
         super().__init__(root, split)
@@ -54,9 +64,9 @@ def _annotation(masklet: Masklet) -> dict[str, Any]:
     mask = decode_rle(masklet.masks[0])
     x0, y0, x1, y1 = bounding_box(mask) or (0, 0, 0, 0)
     computed = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": int(np.count_nonzero(mask))}
-    score = {"predicted_iou": masklet.scores[0]} if 0 in masklet.scores else {}
+    scores = {kind: values[0] for kind, values in masklet.scores.items() if 0 in values and kind != SCORE}
     own = masklet.extra.get("sa1b", {})
-    return {"id": masklet.id, "segmentation": dict(masklet.masks[0]), **computed, **score, **own}
+    return {"id": masklet.id, "segmentation": dict(masklet.masks[0]), **computed, **scores, **own}
 
 
 def _read(path: Path) -> Record:
@@ -81,9 +91,8 @@ def _masklet(annotation: dict[str, Any], path: Path) -> Masklet:
     segmentation = annotation.get("segmentation")
     if not isinstance(segmentation, dict):
         raise RecordError(f"{path}: expected run lengths as segmentation, got {str(segmentation)[:60]}")
-    score = annotation.get("predicted_iou")
-    scores = {0: score} if isinstance(score, (int, float)) else {}
-    extra = {key: value for key, value in annotation.items() if key not in ("id", "segmentation", "predicted_iou")}
+    scores = {kind: values for kind, values in scores_in(annotation).items() if kind != SCORE}
+    extra = {key: value for key, value in annotation.items() if key not in ("id", "segmentation", *scores)}
     rle = Rle(size=segmentation.get("size", []), counts=segmentation.get("counts", ""))
     number = as_int(annotation.get("id"), f"{path}: id")
     return Masklet(number, {0: rle}, scores=scores, provenance="auto", extra={"sa1b": extra} if extra else {})

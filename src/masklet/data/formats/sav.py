@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from masklet.data.formats.base import Entry, Holds, RecordWriter
-from masklet.data.formats.files import as_int, as_list, as_object, natural, read_json, write_json
+from masklet.data.formats.files import as_int, as_list, as_object, is_number, natural, read_json, write_json
 from masklet.data.records import (
     MAX_OBJECTS,
+    STABILITY,
     Masklet,
     Record,
     RecordError,
@@ -53,9 +54,9 @@ MASKLET_KEYS = (
 )
 """Keys whose values are lists with one entry an object."""
 
-STABILITY = "masklet_stability_score"
+STABILITY_KEY = "masklet_stability_score"
 """A table of scores in automatic files; in manual ones, as published, None for each object."""
-KEYS = (*VIDEO_KEYS, "masklet", *MASKLET_KEYS, STABILITY, "masklet_num")
+KEYS = (*VIDEO_KEYS, "masklet", *MASKLET_KEYS, STABILITY_KEY, "masklet_num")
 
 
 def read_sav(root: Path, split: str | None) -> list[Entry]:
@@ -110,7 +111,7 @@ class SavWriter(RecordWriter):
     provenance are written as manual ones.
     """
 
-    holds = Holds(provenance=KINDS, scores=True, rate=True, gaps=True, extra_of="sav")
+    holds = Holds(provenance=KINDS, scores=(STABILITY,), rate=True, gaps=True, extra_of="sav")
 
     def _write(self, record: Record) -> None:
         folder = self.root / self.split if self.split else self.root
@@ -127,14 +128,19 @@ class SavWriter(RecordWriter):
         if between:
             what = "SA-V annotates every fourth frame: masks on the frames between them are left out"
             self.losses.note(what, record.video_id)
-        if any(set(_frames_of(group)) - set(masklet.masks) for group in _by_kind(record) for masklet in group):
+        groups = dict(zip(KINDS, _by_kind(record), strict=True))
+        if any(set(_frames_of(record, kind)) - set(one.masks) for kind, group in groups.items() for one in group):
             what = "SA-V cannot say that a frame is not annotated: the object became absent there"
             self.losses.note(what, record.video_id)
         if record.fps not in (None, FPS):
             what = "SA-V has 24 frames per second: these were kept one for one, at another rate"
             self.losses.note(what, record.video_id)
-        if any(masklet.scores and masklet.provenance != "auto" for masklet in record.masklets):
-            self.losses.note("scores of masklets that are not automatic are not kept", record.video_id)
+        if any(masklet.scores.get(STABILITY) for masklet in groups["manual"]):
+            self.losses.note("stability scores of masklets that are not automatic are not kept", record.video_id)
+        known = record.extra.get("sav", {}).get("auto") or {}
+        if groups["auto"] and STABILITY_KEY not in known and _stability(record, groups["auto"]) is None:
+            what = f"automatic masks without a stability score make a file without {STABILITY_KEY}"
+            self.losses.note(what, record.video_id)
 
 
 def bucket_of(area: float) -> str:
@@ -189,7 +195,8 @@ def _masklets(document: dict[str, Any], kind: str, path: Path, taken: set[int]) 
         number = _free(as_int(own, f"{path}: masklet_id"), taken)
         taken.add(number)
         masks = {frame * STRIDE: _rle(objects[place], path) for frame, objects in enumerate(frames)}
-        masklets.append(Masklet(number, masks, None, kind, scores[place], {"sav": values[place]}))
+        stability = {STABILITY: scores[place]} if scores[place] else {}
+        masklets.append(Masklet(number, masks, None, kind, stability, {"sav": values[place]}))
     return masklets
 
 
@@ -214,15 +221,15 @@ def _values_by_object(document: dict[str, Any], count: int, path: Path) -> list[
 
 def _scores_by_object(document: dict[str, Any], frames: int, objects: int, path: Path) -> list[dict[int, float]]:
     """For each object frame -> stability, from a table of rows by frame, as that of the masks, or by object."""
-    table = document.get(STABILITY)
+    table = document.get(STABILITY_KEY)
     if not _has_scores(table):
         return [{} for _ in range(objects)]
-    rows = [as_list(row, f"{path}: {STABILITY}") for row in as_list(table, f"{path}: {STABILITY}")]
+    rows = [as_list(row, f"{path}: {STABILITY_KEY}") for row in as_list(table, f"{path}: {STABILITY_KEY}")]
     shapes = {(len(rows), len(row)) for row in rows}
     if shapes != {(frames, objects)} and shapes != {(objects, frames)}:
-        raise RecordError(f"{path}: {STABILITY} is no table of {frames} frames and {objects} masklets")
-    if not all(isinstance(score, (int, float)) for row in rows for score in row):
-        raise RecordError(f"{path}: {STABILITY} holds something else than numbers")
+        raise RecordError(f"{path}: {STABILITY_KEY} is no table of {frames} frames and {objects} masklets")
+    if not all(is_number(score) for row in rows for score in row):
+        raise RecordError(f"{path}: {STABILITY_KEY} holds something else than numbers")
     by_object = [list(column) for column in zip(*rows, strict=True)] if shapes == {(frames, objects)} else rows
     return [{frame * STRIDE: score for frame, score in enumerate(row)} for row in by_object]
 
@@ -242,11 +249,11 @@ def _video_values(document: dict[str, Any]) -> dict[str, Any]:
     """
     if not document["masklet_id"]:
         return dict(document)
-    values = {key: value for key, value in document.items() if key not in (*MASKLET_KEYS, STABILITY, "masklet")}
-    table: Any = document.get(STABILITY)
-    if STABILITY not in document or (_has_scores(table) and len(table) == len(document["masklet"])):
+    values = {key: value for key, value in document.items() if key not in (*MASKLET_KEYS, STABILITY_KEY, "masklet")}
+    table: Any = document.get(STABILITY_KEY)
+    if STABILITY_KEY not in document or (_has_scores(table) and len(table) == len(document["masklet"])):
         return values
-    return {**values, STABILITY: table}
+    return {**values, STABILITY_KEY: table}
 
 
 def _by_kind(record: Record) -> list[list[Masklet]]:
@@ -254,10 +261,13 @@ def _by_kind(record: Record) -> list[list[Masklet]]:
     return [[masklet for masklet in record.masklets if (masklet.provenance or "manual") == kind] for kind in KINDS]
 
 
-def _frames_of(masklets: Sequence[Masklet]) -> list[int]:
-    """The annotated frames of a file with these masklets: every fourth, up to the last annotated one."""
+def _frames_of(record: Record, kind: str) -> range:
+    """The annotated frames of a file: every fourth of the video; of one that comes from SA-V, as many as it had."""
+    if kind not in record.extra.get("sav", {}):
+        return range(0, record.frame_count, STRIDE)
+    masklets = _by_kind(record)[KINDS.index(kind)]
     kept = [frame for masklet in masklets for frame in masklet.masks if frame % STRIDE == 0]
-    return list(range(0, max(kept, default=-1) + 1, STRIDE))
+    return range(0, max(kept, default=-1) + 1, STRIDE)
 
 
 def _document(record: Record, masklets: Sequence[Masklet], kind: str, split: str) -> dict[str, Any]:
@@ -265,23 +275,29 @@ def _document(record: Record, masklets: Sequence[Masklet], kind: str, split: str
     document: dict[str, Any] = {**(known or _described(record, split)), "masklet_num": len(masklets)}
     if masklets or "masklet" not in document:
         document |= _columns(record, masklets, kind)
-    if STABILITY in known:
-        document[STABILITY] = known[STABILITY]
+    if STABILITY_KEY in known:
+        document[STABILITY_KEY] = known[STABILITY_KEY]
     return {key: document[key] for key in dict.fromkeys((*KEYS, *document)) if key in document}
 
 
 def _columns(record: Record, masklets: Sequence[Masklet], kind: str) -> dict[str, Any]:
     """What a file holds by object: masks, values, and scores where they are known."""
-    frames, absent = _frames_of(masklets), empty_rle(record.video_hw)
+    frames, absent = _frames_of(record, kind), empty_rle(record.video_hw)
     filled = [{frame: masklet.masks.get(frame, absent) for frame in frames} for masklet in masklets]
     rows = [_row(*pair, kind, record.video_hw) for pair in zip(masklets, filled, strict=True)]
     columns: dict[str, Any] = {"masklet": [[dict(masks[frame]) for masks in filled] for frame in frames]}
     columns |= {key: [row[key] for row in rows] for key in MASKLET_KEYS if all(key in row for row in rows)}
-    if kind == "auto" and masklets and all(set(frames) <= set(masklet.scores) for masklet in masklets):
-        columns[STABILITY] = [[masklet.scores[frame] for masklet in masklets] for frame in frames]
-    elif kind == "manual":
-        columns[STABILITY] = [None for _ in masklets]
-    return columns
+    stability = [None for _ in masklets] if kind == "manual" else _stability(record, masklets)
+    return columns if stability is None else {**columns, STABILITY_KEY: stability}
+
+
+def _stability(record: Record, masklets: Sequence[Masklet]) -> list[list[float]] | None:
+    """Rows by frame of the scores of automatic masklets, 0 where one is not annotated; None where some are unknown."""
+    frames, scores = _frames_of(record, "auto"), [masklet.scores.get(STABILITY, {}) for masklet in masklets]
+    pairs = zip(masklets, scores, strict=True)
+    if not masklets or any(frame in one.masks and frame not in known for one, known in pairs for frame in frames):
+        return None
+    return [[known.get(frame, 0.0) for known in scores] for frame in frames]
 
 
 def _row(masklet: Masklet, masks: Mapping[int, Rle], kind: str, video_hw: tuple[int, int]) -> dict[str, Any]:

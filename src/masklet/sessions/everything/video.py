@@ -46,6 +46,8 @@ class MaskletFrame:
     predicted_iou: Mapping[int, float]
     presence: Mapping[int, float]
     """Probability that the object is visible."""
+    stability: Mapping[int, float]
+    """How little each mask changes with its threshold, 0 to 1, as for masks of pictures; 0 for empty masks."""
     found: tuple[int, ...] = ()
     """Objects that were found on this frame."""
     merged: Mapping[int, int] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class _Seen:
     rle: Rle
     predicted_iou: float
     presence: float
+    stability: float
 
 
 class MaskletGenerator(Closing):
@@ -158,6 +161,7 @@ class MaskletGenerator(Closing):
             {obj: one.rle for obj, one in seen.items()},
             {obj: one.predicted_iou for obj, one in seen.items()},
             {obj: one.presence for obj, one in seen.items()},
+            {obj: one.stability for obj, one in seen.items()},
             tuple(found),
             merged,
             tuple(retired),
@@ -211,15 +215,18 @@ class MaskletGenerator(Closing):
         return joined
 
     def _read(self, result: FrameResult, objects: Sequence[int]) -> dict[int, _Seen]:
-        """Cleaned masks at the video's size."""
+        """Cleaned masks at the video's size. Stability is judged before they are enlarged."""
         seen = {}
+        offset = self.settings.first.stability_score_offset
+        stability_o = masks.stability_score(result.low_res_ohw.float(), offset).tolist()
         for obj in objects:
             o = result.objects.index(obj)
             patch = self._enlarger.patch(result.low_res_ohw[o].float().cpu().numpy(), 0.0)
             if patch is not None:
                 patch = patch.cleaned(self.settings.min_region_area, self._source.video_hw)
             rle = self._nothing if patch is None else patch.rle(self._source.video_hw)
-            seen[obj] = _Seen(rle, float(result.iou_o[o]), float(result.presence_o[o]))
+            stability = 0.0 if patch is None else stability_o[o]
+            seen[obj] = _Seen(rle, float(result.iou_o[o]), float(result.presence_o[o]), stability)
         return seen
 
     def _exists(self, frame: int) -> bool:

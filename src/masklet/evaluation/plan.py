@@ -5,8 +5,8 @@ plan = Plan("davis2017", "DAVIS", "val", VosProtocol(prompt="3-click"))
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from masklet.model.config import NO_TRADES, Trades
 from masklet.model.precision import Precision
@@ -104,7 +104,3 @@ class Plan:
     def kind(self) -> str:
         """vos, interactive or image."""
         return KINDS[type(self.protocol)]
-
-    def identity(self) -> dict[str, Any]:
-        """What two runs must share so that one can go on with the other's results."""
-        return {"kind": self.kind} | {name: value for name, value in asdict(self).items() if name != "device"}

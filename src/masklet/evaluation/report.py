@@ -15,6 +15,7 @@ import numpy as np
 
 from masklet.evaluation.cases import write_gallery
 from masklet.evaluation.datasets import GROUPS
+from masklet.evaluation.identity import identity
 from masklet.evaluation.plan import ImageProtocol, InteractiveProtocol, Plan
 from masklet.evaluation.run import write_whole
 
@@ -44,14 +45,17 @@ class Report:
     cases: list[tuple[float, str]]
     """Score and file of each object's worst case."""
     notes: list[str] = field(default_factory=list)
+    drawn: tuple[str, ...] = ("sequence",)
+    """The columns of the key that name what is independent of all else, by which `compare` draws."""
 
     def save(self, out: Path) -> list[Path]:
         """Writes results.json, the tables as CSV and the gallery, and gives their paths."""
         written = [out / "results.json", *(out / f"{name}.csv" for name in self.tables)]
         summary = {
-            "plan": self.plan.identity(),
+            "plan": identity(self.plan),
             "means": self.means,
             "key": self.key,
+            "drawn": self.drawn,
             "measures": self.measures,
             "rows": self.rows,
             "tables": self.tables,
@@ -216,6 +220,7 @@ def _image_report(plan: Plan, measured: Sequence[Row]) -> Report:
         measures,
         {"pictures": rows, "sequences": _means_by(rows, ("sequence",), measures)} if rows else {},
         _cases([(list(record["iou"].values())[-1], record) for record in records]),
+        drawn=("sequence", "picture") if all(one.get("independent") for one in measured) else ("sequence",),
     )
 
 

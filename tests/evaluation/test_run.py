@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 
@@ -66,6 +68,22 @@ def test_a_stopped_run_goes_on_with_the_sequences_that_are_left(plan, made, tmp_
     monkeypatch.setitem(running.MEASURES, "vos", measure)
     assert [one["sequence"] for one in run(plan, tmp_path / "out", progress=False)] == NAMES
     assert len(made[-1].runs) == 2
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_counts_sequences_on_a_terminal_also_those_of_an_earlier_run(
+    plan, made, tmp_path, monkeypatch, is_terminal
+):
+    screen = StringIO()
+    screen.isatty = lambda: is_terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", screen)
+    run(plan, tmp_path / "out")
+    (tmp_path / "out/sequences/b.json").unlink()
+    first = screen.tell()
+    run(plan, tmp_path / "out")
+    shown = screen.getvalue()
+    assert ("| 3/3 [" in shown[:first], "| 2/3 [" in shown[first:], "| 3/3 [" in shown[first:]) == (is_terminal,) * 3
+    assert ("b]" in shown[first:], "sequences" in shown) == (is_terminal,) * 2
 
 
 def test_a_finished_run_needs_no_network(plan, made, tmp_path):

@@ -21,6 +21,8 @@ RUNNERS: tuple[RunnerName, ...] = get_args(RunnerName)
 MODES: tuple[Mode, ...] = get_args(Mode)
 CORRECTIONS: tuple[Corrections, ...] = get_args(Corrections)
 BASELINES: tuple[RunnerName, ...] = ("nearest", "flow")
+TARGETS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
+"""Values of J&F for which reports count the interactions. No part of a plan: what was measured tells them all."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class Truth:
         """One object on a frame on which it is annotated."""
         if obj in self._of_one:
             return read_ids(self._of_one[obj][frame]) > 0
-        return self.masks(frame)[obj]
+        ids_hw = read_ids(self._of_all[frame])
+        return ids_hw > 0 if self._is_one else ids_hw == obj
 
     def counted(self, rules: Rules) -> dict[int, list[int]]:
         """Frames that count, by object; none where only the objects' first views are annotated."""

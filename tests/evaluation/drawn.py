@@ -73,7 +73,7 @@ def video_of(seed: int, seen: list[list[int]]) -> tuple[list[np.ndarray], list[n
         start, goal, wide, high = ([random.random(), random.random()] for _ in range(4))
         for frame in range(first, min(last + 4, FRAMES)):
             at = [a + (b - a) * frame / FRAMES for a, b in zip(start, goal, strict=True)]
-            shape = ellipse(VIDEO_HW, *at, wide[0], high[0])
+            shape = ellipse(VIDEO_HW, at[0], at[1], wide[0], high[0])
             if frame <= last:
                 truths[frame][shape] = obj
             if random.random() < 0.9:

@@ -43,6 +43,7 @@ def test_the_interval_of_many_independent_sequences_is_that_of_the_mean(tmp_path
 
 def test_objects_of_a_sequence_are_drawn_together():
     weights = resampled(["a", "a", "b"], 50, np.random.default_rng(0))
+    assert weights is not None
     assert np.array_equal(weights[:, 0], weights[:, 1])
     assert set((weights[:, 0] + weights[:, 2]).tolist()) == {2}
 

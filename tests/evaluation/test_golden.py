@@ -53,7 +53,7 @@ def measured(name: str, plan: Plan, root: Path, first: int) -> dict:
     truths, predictions = video_of(about["seed"], about["seen"])
     (root / "pictures" / name).mkdir(parents=True)
     for frame, ids_hw in enumerate(truths, start=first):
-        Image.new("RGB", VIDEO_HW[::-1]).save(root / "pictures" / name / f"{frame:08d}.jpg")
+        Image.new("RGB", (VIDEO_HW[1], VIDEO_HW[0])).save(root / "pictures" / name / f"{frame:08d}.jpg")
         save_ids(ids_hw, root / "annotations" / name / f"{frame:08d}.png")
     spans = {obj: (start + first, end + first) for obj, (start, end) in enumerate(about["seen"], start=1)}
     video = AnnotatedVideo(name, root / "pictures" / name, root / "annotations" / name, spans=spans)

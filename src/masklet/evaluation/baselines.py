@@ -41,7 +41,12 @@ def flow(frames: FrameSource) -> Callable[[int, int], Move]:
     grey = lru_cache(maxsize=2)(lambda frame: cv2.cvtColor(frames[frame], cv2.COLOR_RGB2GRAY))
 
     no_guess: Any = None  # OpenCV's type stubs demand an array
-    flow_of = Kept(lambda ends: dis.calc(grey(ends[1]), grey(ends[0]), no_guess), FLOW_BYTES)
+
+    def compute(ends: tuple[int, int]) -> np.ndarray:
+        start, end = ends
+        return dis.calc(grey(end), grey(start), no_guess)
+
+    flow_of = Kept(compute, FLOW_BYTES)
 
     @lru_cache(maxsize=1)
     def move_between(start: int, end: int) -> Move:

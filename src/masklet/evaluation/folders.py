@@ -109,9 +109,7 @@ def is_one_mask(files: Iterable[Path]) -> bool:
     return not any(numbers_in(read_ids(file)) for file in files)
 
 
-def _said_of(
-    name: str, listed: Mapping[str, Any], dataset: Dataset, unseen: frozenset[str] | None
-) -> dict[str, Mapping[Any, Any]]:
+def _said_of(name: str, listed: Mapping[str, Any], dataset: Dataset, unseen: frozenset[str] | None) -> dict[str, Any]:
     """What the dataset's lists say of a sequence: the spans and the groups of its objects."""
     objects = checked_objects(listed.get(name) or {}, f"{name} in the list of objects")
     spans = {obj: entry["frame_range"] for obj, entry in objects.items() if "frame_range" in entry}

@@ -88,7 +88,7 @@ class User:
         self._start = truth.first_views[obj].frame
         self._judged = [frame for frame in truth.frames_of(obj) if frame >= self._start]
         self._length = frames - self._start
-        self._truth_on = Kept(lambda frame: PackedMask.of(truth.mask(frame, obj)), TRUTH_BYTES)
+        self._truth_on: Kept[int, PackedMask] = Kept(lambda frame: PackedMask.of(truth.mask(frame, obj)), TRUTH_BYTES)
         self._scores: dict[int, JF] = {}
         self._found: dict[int, PackedMask] = {}
         self._prompted: set[int] = set()

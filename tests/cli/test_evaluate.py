@@ -82,6 +82,21 @@ def test_interactive_tells_what_each_tracker_needs(root: Path, weights: Path, tm
     assert "jf_by_time.png" in found.stdout
 
 
+def test_a_finished_run_tells_of_other_targets_without_measuring_again(root: Path, weights: Path, tmp_path: Path):
+    options = ("--mode", "online", "--rounds", 1, "--clicks", 1)
+    measured("interactive", root, tmp_path / "out", weights, *options)
+    file = tmp_path / "out/sequences/clip.json"
+    before = file.stat().st_mtime_ns
+    found = measured("interactive", root, tmp_path / "out", weights, *options, "--target", 0.9, "--target", 0.05)
+    assert found.exit_code == 0, found.output
+    tables = results(tmp_path / "out")["tables"]
+    for name in ("needed", "ratios"):
+        assert list(dict.fromkeys(row["target"] for row in tables[name])) == [0.05, 0.9]
+    assert "at_least" in found.stderr
+    assert str(tmp_path / "out/ratios.csv") in found.stdout
+    assert file.stat().st_mtime_ns == before
+
+
 def test_image_takes_the_iou_after_the_clicks_asked_for(root: Path, weights: Path, tmp_path: Path):
     found = measured("image", root, tmp_path / "out", weights, "--clicks", 2, "--clicks", 1, "--every", 2)
     assert found.exit_code == 0, found.output

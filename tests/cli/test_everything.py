@@ -154,10 +154,34 @@ def test_own_points_are_read_from_a_file(photo: Path, everything: Run, tmp_path:
     assert "must hold" in result.stderr
 
 
-def test_more_points_replace_the_grids_of_the_data_engine():
-    assert masklet_settings({}, {}).first.points_per_side is None
+def points_by_layer(search: dict) -> list[int]:
+    """Points of the whole first frame, and of each crop of the layers."""
+    return [len(grid) for grid in masklet_settings(search, {}).first.grids]
+
+
+def test_points_per_side_scale_the_grids_of_the_data_engine():
+    assert points_by_layer({}) == [32**2, 16**2, 4**2]
+    assert points_by_layer({"points_per_side": 32}) == points_by_layer({})
+    assert points_by_layer({"points_per_side": 16}) == [16**2, 8**2, 2**2]
+    assert points_by_layer({"points_per_side": 2}) == [4, 1, 1], "no layer is without points"
+
+
+def test_points_per_side_with_a_divisor_say_all_layers():
+    assert points_by_layer({"points_per_side": 16, "crop_n_points_downscale_factor": 2}) == [16**2, 8**2, 4**2]
+    assert points_by_layer({"crop_n_points_downscale_factor": 1}) == [32**2] * 3
+
+
+def test_more_layers_than_the_data_engine_has_need_a_divisor():
+    assert points_by_layer({"crop_n_layers": 1}) == [32**2, 16**2, 4**2]
+    assert len(points_by_layer({"crop_n_layers": 3, "crop_n_points_downscale_factor": 1})) == 4
+    for search in ({"crop_n_layers": 3}, {"crop_n_layers": 3, "points_per_side": 16}):
+        with pytest.raises(ValueError, match="--points-downscale"):
+            masklet_settings(search, {})
+
+
+def test_what_is_said_about_masks_holds_for_all_frames():
     asked = masklet_settings({"points_per_side": 16, "pred_iou_thresh": 0.5}, {"max_objects": 4})
-    assert (asked.first.points_per_side, asked.first.crop_n_layers, asked.max_objects) == (16, 2, 4)
+    assert (asked.first.crop_n_layers, asked.max_objects) == (2, 4)
     assert asked.discovery.points_per_side == 32
     assert asked.first.pred_iou_thresh == asked.discovery.pred_iou_thresh == 0.5
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from masklet.evaluation import baselines
 from masklet.evaluation.baselines import MOVERS, CarriedRunner, without_shared_pixels
 from masklet.metrics import iou
 from masklet.prompts import Mask, Points
@@ -48,6 +49,64 @@ def test_a_new_prompt_takes_effect_on_what_was_carried_before():
     before = dict(run.follow(0))[2][1]
     run.prompt(2, 1, Mask(TRUTH[2][1]))
     assert not np.array_equal(dict(run.follow(0))[2][1], before)
+
+
+class Counted(ArrayFrames):
+    reads = 0
+
+    def _read(self, index: int) -> np.ndarray:
+        self.reads += 1
+        return super()._read(index)
+
+
+@pytest.mark.parametrize("name", ["nearest", "flow"])
+def test_what_was_carried_before_a_prompt_changes_nothing_after_it(name):
+    """However prompts and passes follow each other, a run that got the same prompts at once gives the same masks."""
+    rng = np.random.default_rng(0)
+    prompts: list[tuple[int, np.ndarray]] = []
+    run = open_run(name)
+    for _ in range(6):
+        prompts.append((int(rng.integers(7)), square(*(int(v) for v in rng.integers(0, 30, 2)))))
+        run.prompt(prompts[-1][0], 1, Mask(prompts[-1][1]))
+        start = int(rng.integers(7))
+        found = {frame: masks[1] for frame, masks in run.follow(start)}
+        fresh = open_run(name)
+        for frame, mask in prompts:
+            fresh.prompt(frame, 1, Mask(mask))
+        assert all(np.array_equal(masks[1], found[frame]) for frame, masks in fresh.follow(start))
+
+
+def test_a_prompt_has_only_the_frames_that_it_is_nearest_to_carried_again():
+    moved: list[tuple[int, int]] = []
+
+    def mover(frames):
+        return lambda start, end: lambda mask: [moved.append((start, end)), mask][1]
+
+    run = CarriedRunner(lambda picture: pytest.fail("masks need no image model"), mover).open(FRAMES, overlap=True)
+    run.prompt(0, 1, Mask(square(4, 4)))
+    list(run.follow(0))
+    assert moved == [(frame, frame + 1) for frame in range(6)]
+    moved.clear()
+    run.prompt(6, 1, Mask(square(30, 4)))
+    list(run.follow(0))
+    assert moved == [(6, 5), (5, 4)], "frame 3 is as near to frame 0"
+
+
+def test_flow_is_computed_once_for_all_runs_of_a_video_as_far_as_it_fits(monkeypatch):
+    def computed(most_bytes: int) -> tuple[int, list[np.ndarray]]:
+        frames = Counted([_paint(masks) for masks in TRUTH])
+        monkeypatch.setattr(baselines, "FLOW_BYTES", most_bytes)
+        runner = CarriedRunner(lambda picture: pytest.fail("masks need no image model"), MOVERS["flow"])
+        found = []
+        for obj in (1, 2):
+            with runner.open(frames, overlap=True) as run:
+                run.prompt(0, obj, Mask(TRUTH[0][1]))
+                found += [masks[obj] for _, masks in run.follow(0)]
+        return frames.reads, found
+
+    (few, kept), (many, again) = computed(1 << 20), computed(0)
+    assert few < many
+    assert all(np.array_equal(a, b) for a, b in zip(kept, again, strict=True))
 
 
 def test_a_part_of_the_frames_can_be_followed():

@@ -2,17 +2,13 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from masklet.evaluation.datasets import DATASETS, dataset_named
-from masklet.evaluation.folders import annotated_videos, read_annotation
+from masklet.evaluation.folders import annotated_videos
 
 from .folders import (
-    PALETTE,
     sliding_squares,
-    square,
     write_annotations,
     write_image_set,
     write_object_folders,
@@ -26,14 +22,6 @@ FRAMES = sliding_squares(1)
 
 def names(dataset: str, root, split=None) -> list[str]:
     return [video.name for video in annotated_videos(dataset_named(dataset), root, split)]
-
-
-def save(path, values, palette=None):
-    picture = Image.fromarray(np.array(values, dtype=np.uint8))
-    if palette:
-        picture.putpalette(palette)
-    picture.save(path)
-    return path
 
 
 def test_a_list_chooses_and_orders(tmp_path):
@@ -137,23 +125,3 @@ def test_folders_that_are_no_objects_are_refused(tmp_path):
     (video,) = annotated_videos(DATASETS["folder"], tmp_path)
     with pytest.raises(ValueError, match="'left'"):
         video.annotation_files({})
-
-
-def test_palette_and_grey_annotations_hold_object_numbers(tmp_path):
-    assert read_annotation(save(tmp_path / "p.png", [[0, 1, 2]], PALETTE)).tolist() == [[0, 1, 2]]
-    assert read_annotation(save(tmp_path / "l.png", [[0, 1, 2]])).tolist() == [[0, 1, 2]]
-
-
-def test_an_annotation_of_0_and_255_is_one_object(tmp_path):
-    assert read_annotation(save(tmp_path / "l.png", [[0, 255]])).tolist() == [[0, 1]]
-    assert read_annotation(save(tmp_path / "rgb.png", [[[0, 0, 0], [255, 255, 255]]])).tolist() == [[0, 1]]
-
-
-def test_255_beside_object_numbers_is_background(tmp_path):
-    assert read_annotation(save(tmp_path / "p.png", [[0, 1, 255]], PALETTE)).tolist() == [[0, 1, 0]]
-
-
-def test_a_palette_annotation_keeps_the_mask_that_was_written(tmp_path):
-    write_sequence(tmp_path, "bear", FRAMES)
-    ids_hw = read_annotation(tmp_path / "Annotations/480p/bear/00002.png")
-    assert np.array_equal(ids_hw == 2, square(40, 28))

@@ -7,6 +7,7 @@ from masklet.evaluation.datasets import DATASETS
 from masklet.evaluation.folders import annotated_videos
 from masklet.evaluation.image import measure
 from masklet.evaluation.plan import ImageProtocol, Plan
+from masklet.evaluation.report import report
 from masklet.metrics import iou
 
 from .fakes import Scripted
@@ -45,6 +46,19 @@ def test_the_iou_is_taken_after_each_number_of_clicks(tmp_path):
 def test_every_object_of_every_picture_is_clicked_on_by_itself(tmp_path):
     records = [(record["picture"], record["object"]) for record in measured(tmp_path, clicks=(1,))]
     assert records == [(f"{t:05d}", obj) for t in range(5) for obj in TRUTH[t]]
+
+
+def test_pictures_in_no_folder_of_a_sequence_are_compared_as_independent(tmp_path):
+    """Those of a sequence are not: they may be frames of one video."""
+    drawn = []
+    for root, folder in ((tmp_path / "stills", ""), (tmp_path / "clips", "clip")):
+        write_pictures(root / "JPEGImages" / folder, TRUTH)
+        write_annotations(root / "Annotations" / folder, TRUTH)
+        (video,) = annotated_videos(DATASETS["folder"], root)
+        plan = Plan("folder", str(root), None, ImageProtocol())
+        found = measure(video, Narrowing(TRUTH, lambda frame, prompts: {}), plan, root / "out")
+        drawn.append(report(plan, [found]).drawn)
+    assert drawn == [("sequence", "picture"), ("sequence",)]
 
 
 def test_pictures_can_be_skipped(tmp_path):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from masklet.evaluation import interactive
 from masklet.evaluation.datasets import DATASETS
 from masklet.evaluation.folders import annotated_videos
 from masklet.evaluation.interactive import measure
 from masklet.evaluation.plan import InteractiveProtocol, Plan
+from masklet.evaluation.truth import Truth
 from masklet.metrics import j_and_f
 from masklet.prompts import Mask
 
@@ -108,6 +110,22 @@ def test_baselines_start_anew_on_each_frame_and_are_told_of_absence(tmp_path):
     assert [done["j"] for done in rounds["offline", "nearest"]] == [0.5, 1.0]
     assert len(seen) == 1
     assert not any(isinstance(prompt, Mask) for prompt in seen)
+
+
+def test_the_truth_is_read_once_for_all_trackers_modes_and_rounds_as_far_as_it_fits(tmp_path, monkeypatch):
+    read: list[int] = []
+    mask = Truth.mask
+    monkeypatch.setattr(Truth, "mask", lambda truth, frame, obj: [read.append(frame), mask(truth, frame, obj)][1])
+
+    def rounds(root, most_bytes: int):
+        read.clear()
+        monkeypatch.setattr(interactive, "TRUTH_BYTES", most_bytes)
+        return measured(root, Scripted(TRUTH, mistaken), rounds=3, pause_below=0.6, baselines=("nearest",))
+
+    kept = rounds(tmp_path / "kept", 1 << 20)
+    assert sorted(read) == list(range(10))
+    assert rounds(tmp_path / "again", 0) == kept
+    assert len(read) > 40
 
 
 def test_a_hidden_truth_is_refused(tmp_path):

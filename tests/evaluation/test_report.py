@@ -137,6 +137,23 @@ def test_interactions_needed_are_those_where_the_mean_curve_reaches_the_target(t
     assert [path.name for path in save_plots(found, tmp_path)] == ["jf_by_interactions.png", "jf_by_time.png"]
 
 
+def test_targets_can_be_chosen_and_tell_how_many_times_fewer_clicks_are_needed():
+    plan = Plan("davis2017", "DAVIS", "val", InteractiveProtocol(modes=("offline",), rounds=2))
+    found = report(plan, INTERACTIVE, targets=[0.65])
+    assert {row["target"] for row in found.tables["needed"]} == {0.65}
+    (row,) = found.tables["ratios"]
+    assert (row["tracker"], row["baseline"], row["target"], row["ratio"]) == ("masklet", "nearest", 0.65, 2.0)
+    assert (row["low"], row["high"]) == (2.0, None), "a draw of sequence a alone leaves the baseline at 0.6"
+    assert found.notes == []
+
+
+def test_ratios_of_one_sequence_have_no_interval_and_a_note():
+    plan = Plan("davis2017", "DAVIS", "val", InteractiveProtocol(modes=("offline",), rounds=2))
+    found = report(plan, INTERACTIVE[:1])
+    assert {row["low"] for row in found.tables["ratios"]} == {None}
+    assert "only one sequence" in found.notes[0]
+
+
 def test_image_scores_are_means_over_masks(tmp_path):
     plan = Plan("folder", "stills", None, ImageProtocol(clicks=(1, 3)))
     found = report(plan, IMAGE)

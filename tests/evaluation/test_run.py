@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 
@@ -13,6 +15,7 @@ from masklet.evaluation.datasets import dataset_named
 from masklet.evaluation.folders import annotated_videos
 from masklet.evaluation.plan import Plan, VosProtocol
 from masklet.evaluation.run import Worker, claim, run
+from masklet.model import arithmetic
 
 from .fakes import oracle
 from .folders import sliding_squares, write_annotations, write_pictures
@@ -67,6 +70,22 @@ def test_a_stopped_run_goes_on_with_the_sequences_that_are_left(plan, made, tmp_
     assert len(made[-1].runs) == 2
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_counts_sequences_on_a_terminal_also_those_of_an_earlier_run(
+    plan, made, tmp_path, monkeypatch, is_terminal
+):
+    screen = StringIO()
+    screen.isatty = lambda: is_terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", screen)
+    run(plan, tmp_path / "out")
+    (tmp_path / "out/sequences/b.json").unlink()
+    first = screen.tell()
+    run(plan, tmp_path / "out")
+    shown = screen.getvalue()
+    assert ("| 3/3 [" in shown[:first], "| 2/3 [" in shown[first:], "| 3/3 [" in shown[first:]) == (is_terminal,) * 3
+    assert ("b]" in shown[first:], "sequences" in shown) == (is_terminal,) * 2
+
+
 def test_a_finished_run_needs_no_network(plan, made, tmp_path):
     first = run(plan, tmp_path / "out", progress=False)
     assert run(plan, tmp_path / "out", progress=False) == first
@@ -75,10 +94,38 @@ def test_a_finished_run_needs_no_network(plan, made, tmp_path):
 
 def test_a_folder_belongs_to_one_plan(plan, tmp_path):
     claim(tmp_path / "out", plan)
-    claim(tmp_path / "out", replace(plan, device="cuda"))
-    with pytest.raises(ValueError, match="differs in protocol, weights"):
-        claim(tmp_path / "out", replace(plan, weights="other.pt", protocol=VosProtocol("box")))
+    claim(tmp_path / "out", replace(plan, device="cpu"))
+    with pytest.raises(ValueError, match="differs in protocol, weights, weights_sha256;"):
+        claim(tmp_path / "out", replace(plan, weights="sam2.1-hiera-tiny", protocol=VosProtocol("box")))
     assert json.loads((tmp_path / "out/plan.json").read_text())["weights"] == "pico"
+
+
+def test_weights_that_were_written_anew_are_other_weights(plan, made, tmp_path):
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(b"first")
+    trained = replace(plan, weights=str(weights))
+    first = run(trained, tmp_path / "out", progress=False)
+    assert run(trained, tmp_path / "out", progress=False) == first
+    weights.write_bytes(b"other")
+    with pytest.raises(ValueError, match=r"differs in weights_sha256; give another --out"):
+        run(trained, tmp_path / "out", progress=False)
+
+
+def test_a_device_with_another_precision_does_not_go_on(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: True)
+    claim(tmp_path / "out", replace(plan, device="cpu"))
+    monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: False)
+    with pytest.raises(ValueError, match="differs in precision;"):
+        claim(tmp_path / "out", replace(plan, device="cpu"))
+
+
+def test_one_folder_may_be_called_by_several_names(plan, tmp_path, monkeypatch):
+    claim(tmp_path / "out", plan)
+    monkeypatch.chdir(tmp_path)
+    claim(tmp_path / "out", replace(plan, root="data"))
+    monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(ValueError, match="differs in root;"):
+        claim(tmp_path / "out", replace(plan, root="data"))
 
 
 def test_several_processes_give_the_same(plan, tmp_path, monkeypatch):

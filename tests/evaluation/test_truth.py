@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from masklet.evaluation.datasets import DATASETS, Rules
 from masklet.evaluation.folders import AnnotatedVideo, annotated_videos
 from masklet.evaluation.truth import Truth, check_sizes
 
-from .folders import VIDEO_HW, Masks, sliding_squares, square, write_annotations, write_object_folders, write_pictures
+from .folders import (
+    PALETTE,
+    VIDEO_HW,
+    Masks,
+    sliding_squares,
+    square,
+    write_annotations,
+    write_object_folders,
+    write_pictures,
+)
 
 FRAMES = sliding_squares(1)
 AFTER, SHOWN, SEEN = (Rules(since=since) for since in ("after shown", "shown", "seen"))
@@ -91,6 +101,42 @@ def test_annotations_of_new_objects_alone_are_no_truth_to_score(tmp_path):
 def test_an_object_that_is_gone_after_its_first_frame_is_known_to_be_absent(tmp_path):
     frames: list[Masks] = [{1: square(4, 4)}, {}, {}]
     assert truth_of(tmp_path, frames).counted(AFTER) == {1: [1]}
+
+
+def truth_of_values(root, values: list[list], *, palette: bool = False, merges: bool = False) -> Truth:
+    """Annotations of frames by their pixels."""
+    (root / "a").mkdir()
+    for t, pixels in enumerate(values):
+        picture = Image.fromarray(np.array(pixels, dtype=np.uint8))
+        if palette:
+            picture.putpalette(PALETTE)
+        picture.save(root / "a" / f"{t}.png")
+    return Truth(AnnotatedVideo("clip", root / "p", root / "a", merges), [str(t) for t in range(len(values))])
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_palette_and_grey_annotations_hold_object_numbers(tmp_path, palette):
+    masks = truth_of_values(tmp_path, [[[0, 1, 2]]], palette=palette).masks(0)
+    assert {obj: mask.tolist() for obj, mask in masks.items()} == {1: [[False, True, False]], 2: [[False, False, True]]}
+
+
+@pytest.mark.parametrize("white", [255, [255, 255, 255]])
+def test_a_video_of_0_and_255_shows_one_object(tmp_path, white):
+    black = [0, 0, 0] if isinstance(white, list) else 0
+    truth = truth_of_values(tmp_path, [[[black, white]], [[black, black]], [[white, white]]])
+    assert [truth.mask(frame, 1).tolist() for frame in range(3)] == [[[False, True]], [[False, False]], [[True, True]]]
+
+
+def test_void_is_no_object_on_a_frame_that_all_objects_have_left(tmp_path):
+    truth = truth_of_values(tmp_path, [[[0, 255]], [[1, 255]], [[0, 255]], [[0, 2]]])
+    assert {obj: view.frame for obj, view in truth.first_views.items()} == {1: 1, 2: 3}
+    assert truth.mask(1, 1).tolist() == [[True, False]]
+    assert not truth.mask(2, 1).any()
+
+
+def test_merged_objects_are_all_but_background(tmp_path):
+    truth = truth_of_values(tmp_path, [[[0, 1, 2]], [[0, 0, 255]]], merges=True)
+    assert [truth.mask(frame, 1).tolist() for frame in (0, 1)] == [[[False, True, True]], [[False, False, True]]]
 
 
 def test_annotations_of_another_size_are_refused():

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from masklet.masks import bounding_box, encode_rle
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.sessions.everything import MaskGenerator, MaskletGenerator, MaskletSettings, MaskSettings
 from masklet.sessions.results import FrameResult, ImageResult, to_supervision
 
 
@@ -41,6 +45,37 @@ def test_the_best_candidate_of_a_picture_becomes_a_detection():
     detections = to_supervision(result)
     assert detections.xyxy.tolist() == [[1, 2, 4, 5]]
     assert detections.tracker_id is None
+
+
+def test_masklets_that_are_seen_become_detections_with_their_numbers(network: SegmentationNetwork, clip: list):
+    search = MaskSettings(points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
+    settings = MaskletSettings(search, discover_every=0, max_objects=2, min_region_area=0)
+    with MaskletGenerator(network, clip, settings) as generator:
+        frame = next(generator.follow())
+    nothing = encode_rle(np.zeros(frame.video_hw, dtype=bool))
+    hidden = replace(frame, rles={9: nothing, **frame.rles}, predicted_iou={9: 0.5, **frame.predicted_iou})
+    detections = to_supervision(hidden)
+    assert detections.tracker_id is not None
+    assert detections.tracker_id.tolist() == list(frame.objects) == [1, 2]
+    assert np.array_equal(np.asarray(detections.mask), [frame.mask(obj) for obj in frame.objects])
+    assert detections.xyxy.tolist() == [list(bounding_box(frame.mask(obj)) or ()) for obj in frame.objects]
+    assert detections.confidence is not None
+    assert detections.confidence.tolist() == pytest.approx([frame.predicted_iou[obj] for obj in frame.objects])
+    assert len(to_supervision(replace(frame, rles={}))) == 0
+
+
+def test_automatic_masks_of_a_picture_become_detections_in_their_order(network: SegmentationNetwork, clip: list):
+    options = {"points_per_side": 2, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
+    found = MaskGenerator(network, **options).generate(clip[0])
+    detections = to_supervision(found)
+    assert len(detections) == len(found) > 0
+    assert np.array_equal(np.asarray(detections.mask), [one.mask for one in found])
+    assert detections.confidence is not None
+    assert detections.confidence.tolist() == pytest.approx([one.predicted_iou for one in found])
+    first_last = np.array([one.box_px_xyxy for one in found])
+    assert detections.xyxy.tolist() == np.add(first_last, (0, 0, 1, 1)).tolist()
+    assert detections.tracker_id is None
+    assert len(to_supervision([])) == 0
 
 
 def test_without_supervision_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

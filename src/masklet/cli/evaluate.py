@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from masklet.evaluation.plan import (
     MODES,
     PROMPTS,
     RUNNERS,
+    TARGETS,
     ImageProtocol,
     InteractiveProtocol,
     Plan,
@@ -30,6 +31,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 COUNT = click.IntRange(min=1)
+SCORE = click.FloatRange(0, 1, min_open=True)
 PLANNED = (
     "dataset",
     "split",
@@ -97,6 +99,7 @@ def vos(plan_of: Callable[..., Plan], out: Path, workers: int, prompt: Any, over
 @click.option("--rounds", default=8, show_default=True, type=COUNT, help="Prompted frames at most.")
 @click.option("--clicks", default=3, show_default=True, type=COUNT, help="Clicks on each of them at most.")
 @click.option("--baselines/--no-baselines", default=True, show_default=True, help="Image model, carried along.")
+@click.option("--target", "targets", multiple=True, type=SCORE, help="J&F to reach; repeatable.  [default: 0.6 to 0.9]")
 def interactive(
     plan_of: Callable[..., Plan],
     out: Path,
@@ -105,6 +108,7 @@ def interactive(
     rounds: int,
     clicks: int,
     baselines: bool,
+    targets: tuple[float, ...],
 ) -> None:
     """A simulated user clicks on one frame after the other, and sees what becomes of the others.
 
@@ -112,7 +116,7 @@ def interactive(
       masklet evaluate interactive --dataset davis2017 --root DAVIS --weights sam2.1-hiera-tiny --out out/interactive
     """
     protocol = InteractiveProtocol(modes or MODES, rounds, clicks, baselines=BASELINES if baselines else ())
-    _run(plan_of(protocol), out, workers)
+    _run(plan_of(protocol), out, workers, sorted(set(targets)) or TARGETS)
 
 
 @evaluate.command("image", short_help="Clicks on single pictures.")
@@ -149,12 +153,12 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
         click.echo(note, err=True)
 
 
-def _run(plan: Plan, out: Path, workers: int) -> None:
+def _run(plan: Plan, out: Path, workers: int, targets: Sequence[float] = TARGETS) -> None:
     from masklet.evaluation.plots import can_plot, save_plots
     from masklet.evaluation.report import report
     from masklet.evaluation.run import run
 
-    found = report(plan, run(plan, out, workers=workers))
+    found = report(plan, run(plan, out, workers=workers), targets=targets)
     paths = found.save(out)
     if can_plot():
         paths += save_plots(found, out)
@@ -171,7 +175,7 @@ def _tell(found: Report) -> None:
     for note in found.notes:
         click.echo(note, err=True)
     if found.plan.kind == "interactive":
-        click.echo(as_text(found.tables["curves"]), err=True)
-        click.echo("\n" + as_text(found.tables["needed"]), err=True)
+        shown = [as_text(found.tables[name]) for name in ("curves", "needed", "ratios")]
+        click.echo("\n\n".join(table for table in shown if table), err=True)
     elif found.rows:
         click.echo(as_text([found.means]), err=True)

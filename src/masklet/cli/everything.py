@@ -23,7 +23,11 @@ SHARE = click.FloatRange(0, 1)
 MAX_GRID_BYTES = 16 << 20
 
 SEARCH_OPTIONS: dict[str, tuple[str, Any, str]] = {
-    "points_per_side": ("--points-per-side", SOME, "Points along a side of the picture.  [picture: 32]"),
+    "points_per_side": (
+        "--points-per-side",
+        SOME,
+        "Points along a side; crops in videos have fewer.  [32]",
+    ),
     "points_per_batch": ("--points-per-batch", SOME, "Points that are decoded in one go.  [64]"),
     "pred_iou_thresh": ("--iou-threshold", SHARE, "Keep masks of a higher predicted IoU.  [0.8]"),
     "stability_score_thresh": ("--stability-threshold", SHARE, "Keep masks that are as stable.  [0.95]"),

@@ -22,6 +22,7 @@ from masklet.sessions.everything import (
     MaskletSettings,
     MaskSettings,
 )
+from masklet.sessions.everything.settings import data_engine_grids
 from masklet.video.source import FrameSource
 from masklet.video.write import ResultWriter
 
@@ -38,15 +39,28 @@ class Found:
     """Ctrl-C came before the end."""
 
 
-def mask_settings(given: Mapping[str, Any], usual: MaskSettings | None = None) -> MaskSettings:
-    """Settings by name in place of the usual ones; a given number of points or own points put out the other."""
-    settings = usual or MaskSettings()
+def mask_settings(given: Mapping[str, Any]) -> MaskSettings:
+    """Settings by name in place of those for pictures; own points put out a number of points."""
+    return MaskSettings(**{**given, "points_per_side": None} if "point_grids" in given else given)
+
+
+def first_settings(given: Mapping[str, Any], usual: MaskSettings) -> MaskSettings:
+    """Settings by name in place of those for first frames of videos.
+
+    A number of points scales the grids of the data engine. With a divisor, the two say the points of all layers.
+    """
     if "point_grids" in given:
-        return replace(settings, **{**given, "points_per_side": None})
-    counts_points = "points_per_side" in given or "crop_n_points_downscale_factor" in given
-    if settings.point_grids is not None and counts_points:
-        return replace(settings, **{"points_per_side": MaskSettings.points_per_side, **given, "point_grids": None})
-    return replace(settings, **given)
+        return replace(usual, **given)
+    if "crop_n_points_downscale_factor" in given:
+        return replace(usual, **{"points_per_side": MaskSettings.points_per_side, **given, "point_grids": None})
+    rest = {name: value for name, value in given.items() if name != "points_per_side"}
+    grids = data_engine_grids(given["points_per_side"]) if "points_per_side" in given else usual.point_grids
+    if given.get("crop_n_layers", 0) >= len(grids or ()):
+        raise ValueError(
+            f"videos have grids of points for {len(grids or ()) - 1} layers of crops, got --crop-layers "
+            f"{given['crop_n_layers']}; say with --points-downscale how the points of further layers follow"
+        )
+    return replace(usual, **rest, point_grids=grids)
 
 
 def masklet_settings(search: Mapping[str, Any], following: Mapping[str, Any]) -> MaskletSettings:
@@ -54,7 +68,7 @@ def masklet_settings(search: Mapping[str, Any], following: Mapping[str, Any]) ->
     usual = MaskletSettings(**following)
     later = {name: value for name, value in search.items() if name not in _PLACES}
     area = search.get("min_mask_region_area", usual.min_region_area)
-    first, discovery = mask_settings(search, usual.first), replace(usual.discovery, **later)
+    first, discovery = first_settings(search, usual.first), replace(usual.discovery, **later)
     return replace(usual, first=first, discovery=discovery, min_region_area=area)
 
 

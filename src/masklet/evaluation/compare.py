@@ -1,12 +1,14 @@
 """Two evaluations beside each other: differences with paired bootstrap intervals.
 
 Objects are matched; whole sequences are drawn with replacement, since the objects of one are not independent (Efron &
-Tibshirani, "An Introduction to the Bootstrap", 1993, percentile intervals).
+Tibshirani, "An Introduction to the Bootstrap", 1993, percentile intervals). Pictures that belong to no sequence are
+drawn one by one. What comes from one sequence alone says nothing of others, and gets no interval.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,23 @@ import numpy as np
 
 DRAWS = 10_000
 LEVEL = 0.95
+ONE_SEQUENCE = "no intervals: there is only one sequence, and what it holds is not independent"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of two runs over the objects that both have; `low` and `high` bound the difference b - a."""
+    """One measure of two runs over the objects that both have; `low` and `high` bound the difference b - a.
+
+    The bounds are None where everything comes from one sequence.
+    """
 
     measure: str
     objects: int
     a: float
     b: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def compare(a: Path, b: Path, *, draws: int = DRAWS, seed: int = 0) -> tuple[list[Difference], list[str]]:
@@ -43,30 +49,46 @@ def compare(a: Path, b: Path, *, draws: int = DRAWS, seed: int = 0) -> tuple[lis
     if not shared:
         raise ValueError(f"{a} and {b} share no objects; compare runs over the same dataset and split")
     measures = [name for name in first["measures"] if name in second["measures"]]
-    sequences = [str(key[0]) for key in shared]
-    rng = np.random.default_rng(seed)
-    weights = resampled(sequences, draws, rng)
+    weights = resampled(_units(first, second, shared), draws, np.random.default_rng(seed))
     differences = []
     for measure in measures:
         scores = np.array([(rows_a[key][measure], rows_b[key][measure]) for key in shared])
         differences.append(_difference(measure, scores, weights))
-    return differences, _notes(first, second, len(rows_a), len(rows_b), len(shared))
+    notes = _notes(first, second, len(rows_a), len(rows_b), len(shared))
+    return differences, notes + ([ONE_SEQUENCE] if weights is None else [])
 
 
-def resampled(sequences: list[str], draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, n) how often each of n objects is drawn when whole sequences are drawn with replacement."""
-    _, sequence_n = np.unique(sequences, return_inverse=True)
-    count = int(sequence_n.max()) + 1
+def resampled(units: Sequence[Any], draws: int, rng: np.random.Generator) -> np.ndarray | None:
+    """(draws, n) how often each of n objects is drawn when the units that they belong to are drawn with replacement.
+
+    None for a single unit, of which every draw would be the same.
+    """
+    number_of = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+    count = len(number_of)
+    if count < 2:
+        return None
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
-    return drawn[:, sequence_n]
+    return drawn[:, [number_of[unit] for unit in units]]
 
 
-def _difference(measure: str, scores_n2: np.ndarray, weights_dn: np.ndarray) -> Difference:
+def interval(values_d: np.ndarray) -> tuple[float, float]:
+    """Between which the middle ones of all draws lie."""
+    low, high = np.quantile(values_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _units(first: dict[str, Any], second: dict[str, Any], keys: Sequence[tuple]) -> list[tuple]:
+    """What each object is drawn with: its sequence, or its picture where both runs say that these are independent."""
+    drawn = [results.get("drawn", ["sequence"]) for results in (first, second)]
+    columns = drawn[0] if drawn[0] == drawn[1] else ["sequence"]
+    return [tuple(key[first["key"].index(column)] for column in columns) for key in keys]
+
+
+def _difference(measure: str, scores_n2: np.ndarray, weights_dn: np.ndarray | None) -> Difference:
     gain_n = scores_n2[:, 1] - scores_n2[:, 0]
-    means_d = weights_dn @ gain_n / weights_dn.sum(axis=1)
-    low, high = np.quantile(means_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    bounds = (None, None) if weights_dn is None else interval(weights_dn @ gain_n / weights_dn.sum(axis=1))
     a, b = scores_n2.mean(axis=0)
-    return Difference(measure, len(gain_n), float(a), float(b), float(gain_n.mean()), float(low), float(high))
+    return Difference(measure, len(gain_n), float(a), float(b), float(gain_n.mean()), *bounds)
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -85,7 +107,8 @@ def _by_key(results: dict[str, Any]) -> dict[tuple, dict[str, Any]]:
 
 def _notes(first: dict[str, Any], second: dict[str, Any], count_a: int, count_b: int, shared: int) -> list[str]:
     plans = first["plan"], second["plan"]
-    notes = [f"{name}: {plans[0][name]} | {plans[1][name]}" for name in plans[0] if plans[0][name] != plans[1][name]]
+    told = [(name, *(plan.get(name, "-") for plan in plans)) for name in {**plans[0], **plans[1]}]
+    notes = [f"{name}: {a} | {b}" for name, a, b in told if a != b]
     if not count_a == count_b == shared:
         notes.append(f"objects: {count_a} | {count_b}, of which {shared} are compared")
     return notes

@@ -4,9 +4,9 @@
     ANNOTATIONS/SEQUENCE/00000.png    palette or grey: object numbers (DAVIS, YouTube-VOS, MOSE, LVOS)
     ANNOTATIONS/SEQUENCE/000/00000.png    one folder per object, which may overlap (SA-V)
 
-An annotation belongs to the picture of the same name; pictures may go without. An annotation of 0 and 255 alone is
-the mask of object 1 (DAVIS 2016). Beside other numbers, 255 marks pixels of no known object: it is taken for
-background.
+An annotation belongs to the picture of the same name; pictures may go without. Where all annotations of a video hold
+nothing but 0 and 255, they are masks of object 1. Beside other numbers, 255 marks pixels of no known object: it is
+taken for background, also on frames without objects.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from masklet.data.records import check_name
 from masklet.evaluation.datasets import Dataset, Group
 from masklet.video.read import FrameSource, ImageFolder
 
-MERGED = 1
-"""The number of the object that all are merged into."""
+ONE = 1
+"""The number of an object that is the only one: in a mask without numbers, or when all are merged."""
 LISTED = {"youtube-vos": YOUTUBE_VOS, "lvos": LVOS}
 """Where datasets keep lists of objects that evaluations follow."""
 
@@ -43,6 +43,8 @@ class AnnotatedVideo:
     """Object -> the numbers in the names of its first and last picture, where the dataset says so."""
     groups: Mapping[int | None, Group] = field(default_factory=dict)
     """Object -> seen or unseen class, where the dataset says so; None: all objects."""
+    is_loose: bool = False
+    """The pictures lie in no folder of a sequence: as pictures they are independent of each other."""
 
     def frames(self) -> FrameSource:
         """The pictures, read when asked for."""
@@ -81,7 +83,7 @@ def annotated_videos(dataset: Dataset, root: Path | str, split: str | None = Non
     pictures, annotations = base / dataset.pictures, base / dataset.annotations
     names = _names(dataset, base, split) or [folder.name for folder in folders_in(annotations)]
     if not names and any(annotations.glob("*.png")):
-        return [AnnotatedVideo(base.resolve().name, pictures, annotations, dataset.merges)]
+        return [AnnotatedVideo(base.resolve().name, pictures, annotations, dataset.merges, is_loose=True)]
     listed = objects_by_video(LISTED[dataset.name], Path(root), split) if dataset.name in LISTED else {}
     unseen = _unseen_sequences(dataset, (base, Path(root)))
     videos = [
@@ -97,17 +99,17 @@ def annotated_videos(dataset: Dataset, root: Path | str, split: str | None = Non
     return videos
 
 
-def read_annotation(path: Path) -> np.ndarray:
-    """Object numbers (h, w) int32, 0 for background. Raises ValueError when the file is broken."""
-    ids_hw = read_ids(path)
-    if np.isin(np.unique(ids_hw), (0, VOID)).all():
-        return (ids_hw == VOID).astype(np.int32)
-    return np.where(ids_hw == VOID, 0, ids_hw)
+def numbers_in(ids_hw: np.ndarray) -> set[int]:
+    """The object numbers on an annotation."""
+    return set(np.flatnonzero(np.bincount(ids_hw.ravel())).tolist()) - {0, VOID}
 
 
-def _said_of(
-    name: str, listed: Mapping[str, Any], dataset: Dataset, unseen: frozenset[str] | None
-) -> dict[str, Mapping[Any, Any]]:
+def is_one_mask(files: Iterable[Path]) -> bool:
+    """Whether the annotations of a video hold nothing but 0 and 255. Raises ValueError when a file is broken."""
+    return not any(numbers_in(read_ids(file)) for file in files)
+
+
+def _said_of(name: str, listed: Mapping[str, Any], dataset: Dataset, unseen: frozenset[str] | None) -> dict[str, Any]:
     """What the dataset's lists say of a sequence: the spans and the groups of its objects."""
     objects = checked_objects(listed.get(name) or {}, f"{name} in the list of objects")
     spans = {obj: entry["frame_range"] for obj, entry in objects.items() if "frame_range" in entry}

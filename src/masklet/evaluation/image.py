@@ -41,7 +41,11 @@ def measure(video: AnnotatedVideo, runner: Runner, plan: Plan, out: Path) -> dic
             records.append({"object": obj, "picture": names[number], "iou": after})
             worst.note(obj, scores[-1], number, mask, answers[-1])
     cases = worst.save(out / "cases", lambda number: read_picture(pictures[names[number]]), video.name)
-    return {"sequence": video.name, "pictures": [record | {"case": cases.get(record["object"])} for record in records]}
+    return {
+        "sequence": video.name,
+        "independent": video.is_loose,
+        "pictures": [record | {"case": cases.get(record["object"])} for record in records],
+    }
 
 
 def read_picture(path: Path) -> np.ndarray:

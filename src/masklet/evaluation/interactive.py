@@ -18,6 +18,7 @@ from masklet.evaluation.baselines import MOVERS, CarriedRunner
 from masklet.evaluation.cases import Worst
 from masklet.evaluation.datasets import dataset_named
 from masklet.evaluation.folders import AnnotatedVideo
+from masklet.evaluation.kept import Kept, PackedMask
 from masklet.evaluation.plan import InteractiveProtocol, Mode, Plan
 from masklet.evaluation.runners import Runner, VideoRun
 from masklet.evaluation.truth import Truth, check_sizes
@@ -31,6 +32,8 @@ EXAMINE_SECONDS = 30 / 300
 LOCATE_SECONDS = 1.0
 """To find the object on a frame that is to be prompted."""
 CLICK_SECONDS = 1.5
+TRUTH_BYTES = 256 << 20
+"""Of true masks of one object that are kept: some 5000 frames of 854x480."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +82,20 @@ class User:
     """One object of a video, the simulated user who segments it, and how good the masks are by now."""
 
     def __init__(self, truth: Truth, obj: int, protocol: InteractiveProtocol, tolerance: float, frames: int) -> None:
-        self._truth = truth
         self._obj = obj
         self._protocol = protocol
         self._tolerance = tolerance
         self._start = truth.first_views[obj].frame
         self._judged = [frame for frame in truth.frames_of(obj) if frame >= self._start]
         self._length = frames - self._start
+        self._truth_on: Kept[int, PackedMask] = Kept(lambda frame: PackedMask.of(truth.mask(frame, obj)), TRUTH_BYTES)
         self._scores: dict[int, JF] = {}
-        self._bits: dict[int, np.ndarray] = {}
+        self._found: dict[int, PackedMask] = {}
         self._prompted: set[int] = set()
 
     def work(self, run: VideoRun, mode: Mode) -> Iterator[Round]:
         """One round per prompted frame; when nothing is left to be prompted, the last one is repeated."""
-        self._scores, self._bits, self._prompted = {}, {}, set()
+        self._scores, self._found, self._prompted = {}, {}, set()
         visits = self._visits(run, mode)
         clicks, prompted, seconds = 0, 0, EXAMINE_SECONDS * self._length if mode == "online" else 0.0
         for spent in islice(visits, self._protocol.rounds):
@@ -127,7 +130,7 @@ class User:
     def _prompt(self, run: VideoRun, frame: int) -> int:
         """Clicks on a frame, and takes over the answer. Gives the number of clicks."""
         truth = self._true_mask(frame)
-        corrects = frame in (self._bits if run.corrects else self._prompted)
+        corrects = frame in (self._found if run.corrects else self._prompted)
         self._prompted.add(frame)
         if not corrects and not truth.any():
             self._take(frame, run.prompt(frame, self._obj, Mask(truth)), truth)
@@ -142,20 +145,19 @@ class User:
         """Has the video followed from a frame on. The prompted frame keeps what the user saw there."""
         judged = set(self._judged)
         for frame, masks in run.follow(start):
-            if frame in judged and (frame != prompted or frame not in self._bits):
+            if frame in judged and (frame != prompted or frame not in self._found):
                 self._take(frame, masks[self._obj], self._true_mask(frame))
 
     def _take(self, frame: int, mask: np.ndarray, truth: np.ndarray) -> None:
         check_sizes({self._obj: truth}, mask.shape, f"frame {frame}")
         self._scores[frame] = j_and_f(truth, mask, self._tolerance)
-        self._bits[frame] = np.packbits(mask)
+        self._found[frame] = PackedMask.of(mask)
 
     def _true_mask(self, frame: int) -> np.ndarray:
-        return self._truth.mask(frame, self._obj)
+        return self._truth_on(frame).mask
 
     def _mask(self, frame: int) -> np.ndarray:
-        shape = self._true_mask(frame).shape
-        return np.unpackbits(self._bits[frame], count=shape[0] * shape[1]).reshape(shape).astype(bool)
+        return self._found[frame].mask
 
     def _mean(self) -> tuple[float, float]:
         j, f = np.mean([self._scores[frame] for frame in self._judged], axis=0).tolist()

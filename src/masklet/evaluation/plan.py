@@ -5,8 +5,8 @@ plan = Plan("davis2017", "DAVIS", "val", VosProtocol(prompt="3-click"))
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from masklet.model.config import NO_TRADES, Trades
 from masklet.model.precision import Precision
@@ -21,6 +21,8 @@ RUNNERS: tuple[RunnerName, ...] = get_args(RunnerName)
 MODES: tuple[Mode, ...] = get_args(Mode)
 CORRECTIONS: tuple[Corrections, ...] = get_args(Corrections)
 BASELINES: tuple[RunnerName, ...] = ("nearest", "flow")
+TARGETS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
+"""Values of J&F for which reports count the interactions. No part of a plan: what was measured tells them all."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,3 @@ class Plan:
     def kind(self) -> str:
         """vos, interactive or image."""
         return KINDS[type(self.protocol)]
-
-    def identity(self) -> dict[str, Any]:
-        """What two runs must share so that one can go on with the other's results."""
-        return {"kind": self.kind} | {name: value for name, value in asdict(self).items() if name != "device"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from masklet.evaluation.cases import write_gallery
+from masklet.evaluation.compare import ONE_SEQUENCE
 from masklet.evaluation.datasets import GROUPS
-from masklet.evaluation.plan import ImageProtocol, InteractiveProtocol, Plan
+from masklet.evaluation.identity import identity
+from masklet.evaluation.plan import TARGETS, ImageProtocol, InteractiveProtocol, Plan
+from masklet.evaluation.ratios import ratios
 from masklet.evaluation.run import write_whole
 
-TARGETS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
-"""Values of J&F for which the interactions are counted."""
 GALLERY = 12
 """Worst cases in the gallery."""
 RECALLED = 0.5
@@ -44,14 +45,17 @@ class Report:
     cases: list[tuple[float, str]]
     """Score and file of each object's worst case."""
     notes: list[str] = field(default_factory=list)
+    drawn: tuple[str, ...] = ("sequence",)
+    """The columns of the key that name what is independent of all else, by which `compare` draws."""
 
     def save(self, out: Path) -> list[Path]:
         """Writes results.json, the tables as CSV and the gallery, and gives their paths."""
         written = [out / "results.json", *(out / f"{name}.csv" for name in self.tables)]
         summary = {
-            "plan": self.plan.identity(),
+            "plan": identity(self.plan),
             "means": self.means,
             "key": self.key,
+            "drawn": self.drawn,
             "measures": self.measures,
             "rows": self.rows,
             "tables": self.tables,
@@ -67,9 +71,11 @@ class Report:
         return written
 
 
-def report(plan: Plan, measured: Sequence[Row]) -> Report:
-    """What all sequences say together."""
-    return _REPORTS[plan.kind](plan, measured)
+def report(plan: Plan, measured: Sequence[Row], *, targets: Sequence[float] = TARGETS) -> Report:
+    """What all sequences say together. `targets` are values of J&F for which interactions are counted."""
+    if plan.kind == "interactive":
+        return _interactive_report(plan, measured, targets)
+    return _vos_report(plan, measured) if plan.kind == "vos" else _image_report(plan, measured)
 
 
 def _vos_report(plan: Plan, measured: Sequence[Row]) -> Report:
@@ -132,7 +138,7 @@ def decay(scores: np.ndarray) -> float:
     return float(scores[edges[0] : edges[1] + 1].mean() - scores[edges[3] : edges[4] + 1].mean())
 
 
-def _interactive_report(plan: Plan, measured: Sequence[Row]) -> Report:
+def _interactive_report(plan: Plan, measured: Sequence[Row], targets: Sequence[float]) -> Report:
     assert isinstance(plan.protocol, InteractiveProtocol)
     tracks = [{"sequence": one["sequence"], **track} for one in measured for track in one["tracks"]]
     rounds = [row for track in tracks for row in _round_rows(track)]
@@ -140,6 +146,7 @@ def _interactive_report(plan: Plan, measured: Sequence[Row]) -> Report:
     curves = _means_by(rounds, ("mode", "tracker", "budget"), numbers)
     own = [row for row in rounds if row["tracker"] == plan.runner]
     rows = _means_by(own, ("sequence", "object", "mode"), ("jf", "j", "f"))
+    times = ratios(rounds, plan.runner, targets)
     means = {
         mode: {tracker: float(np.mean([point["jf"] for point in points])) for tracker, points in of_mode.items()}
         for mode, of_mode in curves_by(curves).items()
@@ -150,8 +157,14 @@ def _interactive_report(plan: Plan, measured: Sequence[Row]) -> Report:
         rows,
         ("sequence", "object", "mode"),
         ("jf", "j", "f"),
-        {"rounds": rounds, "curves": curves, "needed": _needed(curves, rounds)},
+        {
+            "rounds": rounds,
+            "curves": curves,
+            "needed": _needed(curves, rounds, targets),
+            "ratios": times,
+        },
         _cases([(track["rounds"][-1]["j"], track) for track in tracks if track["tracker"] == plan.runner]),
+        [ONE_SEQUENCE] if times and len({row["sequence"] for row in rows}) < 2 else [],
     )
 
 
@@ -171,7 +184,7 @@ def curves_by(curves: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
     return found
 
 
-def _needed(curves: Sequence[Row], rounds: Sequence[Row]) -> list[Row]:
+def _needed(curves: Sequence[Row], rounds: Sequence[Row], targets: Sequence[float]) -> list[Row]:
     """What each tracker takes to reach a J&F: where its mean curve does, and how many objects do at all.
 
     Columns are None where the curve stays below.
@@ -180,7 +193,7 @@ def _needed(curves: Sequence[Row], rounds: Sequence[Row]) -> list[Row]:
         {"mode": mode, "target": target, "tracker": tracker, **_reached(points, target)}
         | {"objects_reaching": _share_reaching(rounds, mode, tracker, target)}
         for mode, of_mode in curves_by(curves).items()
-        for target in TARGETS
+        for target in targets
         for tracker, points in of_mode.items()
     ]
 
@@ -216,14 +229,8 @@ def _image_report(plan: Plan, measured: Sequence[Row]) -> Report:
         measures,
         {"pictures": rows, "sequences": _means_by(rows, ("sequence",), measures)} if rows else {},
         _cases([(list(record["iou"].values())[-1], record) for record in records]),
+        drawn=("sequence", "picture") if all(one.get("independent") for one in measured) else ("sequence",),
     )
-
-
-_REPORTS: dict[str, Callable[[Plan, Sequence[Row]], Report]] = {
-    "vos": _vos_report,
-    "interactive": _interactive_report,
-    "image": _image_report,
-}
 
 
 def _means(rows: Sequence[Row], names: Iterable[str]) -> dict[str, float | None]:

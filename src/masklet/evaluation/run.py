@@ -23,6 +23,7 @@ from tqdm import tqdm
 from masklet.evaluation import image, interactive, vos
 from masklet.evaluation.datasets import dataset_named
 from masklet.evaluation.folders import AnnotatedVideo, annotated_videos
+from masklet.evaluation.identity import identity
 from masklet.evaluation.plan import Plan
 from masklet.evaluation.runners import Runner, make_runner
 
@@ -57,7 +58,7 @@ def run(plan: Plan, out: Path, *, workers: int = 1, progress: bool | None = None
 def claim(out: Path, plan: Plan) -> None:
     """Writes the plan into its folder. Raises ValueError when the folder belongs to another one."""
     file = out / "plan.json"
-    wanted = json.loads(json.dumps(plan.identity()))
+    wanted = json.loads(json.dumps(identity(plan)))
     if file.is_file():
         found = json.loads(file.read_text())
         differing = [name for name in wanted if found.get(name) != wanted[name]]

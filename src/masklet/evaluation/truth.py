@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from masklet.data.formats.files import read_ids
 from masklet.evaluation.datasets import Rules
-from masklet.evaluation.folders import MERGED, AnnotatedVideo, read_annotation
+from masklet.evaluation.folders import ONE, AnnotatedVideo, is_one_mask, numbers_in
 
 ObjectMasks = dict[int, np.ndarray]
 """Object number -> bool mask (h, w)."""
@@ -29,6 +30,7 @@ class Truth:
         files = video.annotation_files({name: number for number, name in enumerate(names)})
         self._of_all = files.pop(None, {})
         self._of_one: dict[int, dict[int, Path]] = {obj: of_obj for obj, of_obj in files.items() if obj is not None}
+        self._is_one = video.merges or is_one_mask(self._of_all.values())
         self._video = video
         self._names = names
         self.first_views: dict[int, FirstView] = {}
@@ -57,8 +59,9 @@ class Truth:
     def mask(self, frame: int, obj: int) -> np.ndarray:
         """One object on a frame on which it is annotated."""
         if obj in self._of_one:
-            return read_annotation(self._of_one[obj][frame]) > 0
-        return self.masks(frame)[obj]
+            return read_ids(self._of_one[obj][frame]) > 0
+        ids_hw = read_ids(self._of_all[frame])
+        return ids_hw > 0 if self._is_one else ids_hw == obj
 
     def counted(self, rules: Rules) -> dict[int, list[int]]:
         """Frames that count, by object; none where only the objects' first views are annotated."""
@@ -84,14 +87,13 @@ class Truth:
             self.first_views.setdefault(obj, FirstView(frame, mask))
 
     def _read(self, frame: int) -> ObjectMasks:
-        found = {obj: read_annotation(files[frame]) > 0 for obj, files in self._of_one.items() if frame in files}
+        found = {obj: read_ids(files[frame]) > 0 for obj, files in self._of_one.items() if frame in files}
         if frame not in self._of_all:
             return found
-        ids_hw = read_annotation(self._of_all[frame])
-        if self._video.merges:
-            return {MERGED: ids_hw > 0}
-        objects = {*self.first_views, *np.unique(ids_hw[ids_hw > 0]).tolist()}
-        return {obj: ids_hw == obj for obj in sorted(objects)}
+        ids_hw = read_ids(self._of_all[frame])
+        if self._is_one:
+            return {ONE: ids_hw > 0}
+        return {obj: ids_hw == obj for obj in sorted(numbers_in(ids_hw).union(self.first_views))}
 
 
 def check_sizes(masks: ObjectMasks, video_hw: tuple[int, int], where: str) -> None:

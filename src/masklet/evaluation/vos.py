@@ -17,7 +17,7 @@ from masklet.evaluation.cases import Worst
 from masklet.evaluation.datasets import Rules, dataset_named
 from masklet.evaluation.folders import AnnotatedVideo
 from masklet.evaluation.plan import Plan, PromptKind, VosProtocol
-from masklet.evaluation.predictions import write_overlapping_prediction, write_prediction
+from masklet.evaluation.predictions import writer_of
 from masklet.evaluation.runners import Runner, VideoRun
 from masklet.evaluation.truth import FirstView, ObjectMasks, Truth, check_sizes
 from masklet.evaluation.user import show
@@ -39,14 +39,11 @@ def measure(video: AnnotatedVideo, runner: Runner, plan: Plan, out: Path) -> dic
             check_sizes({0: view.truth}, frames.video_hw, f"{video.name}, {names[view.frame]}")
         scores = Scores(truth, dataset.rules)
         clock = Clock()
-        folder = out / "predictions" / video.name
+        folder, write = out / "predictions" / video.name, writer_of(dataset, overlap=overlap)
         with runner.open(frames, overlap=overlap) as run:
             for frame, found in clock.time(tracked(run, truth.first_views, len(frames), protocol.prompt)):
                 masks = complete(found, truth.first_views, frames.video_hw)
-                if overlap:
-                    write_overlapping_prediction(folder, names[frame], masks)
-                else:
-                    write_prediction(folder, names[frame], masks, frames.video_hw)
+                write(folder, names[frame], masks, frames.video_hw)
                 scores.take(frame, masks)
         objects = scores.conclude(video.name)
         cases = scores.worst.save(out / "cases", frames.__getitem__, video.name)

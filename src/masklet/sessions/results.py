@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from masklet.masks import Rle
 
 if TYPE_CHECKING:
     from supervision import Detections
+
+    from masklet.sessions.everything import FoundMask, MaskletFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,26 +147,42 @@ def probabilities(presence: Sequence[Tensor]) -> np.ndarray:
     return torch.cat(list(presence)).float().sigmoid().cpu().numpy() if presence else np.zeros(0, dtype=np.float32)
 
 
-def to_supervision(result: FrameResult | ImageResult) -> Detections:
+def to_supervision(result: FrameResult | ImageResult | MaskletFrame | Sequence[FoundMask]) -> Detections:
     """The objects that are seen, as detections of the package supervision: masks, boxes and predicted IoU.
 
-    Objects of a video carry their numbers as tracker ids; of a picture's candidates the best ones are taken.
-    Raises ValueError if supervision is not installed.
+    Takes what sessions answer, and what is found without prompts: a frame of a `MaskletGenerator`, or all masks of a
+    `MaskGenerator`. Objects of a video carry their numbers as tracker ids; of a picture's candidates the best ones are
+    taken. Raises ValueError if supervision is not installed.
     """
     try:
         from supervision import Detections
     except ImportError as error:
         raise ValueError("detections need supervision; install it with: pip install supervision") from error
-    if isinstance(result, FrameResult):
-        masks_ohw, iou_o, numbers = result.masks_ohw, result.iou_o, np.array(result.objects, dtype=int)
-    else:
-        masks_ohw = result.best.reshape(-1, *result.best.shape[-2:])
-        iou_o, numbers = result.iou.max(axis=-1).reshape(-1), None
+    masks_ohw, iou_o, numbers = _seen_and_unseen(result)
     seen_o = masks_ohw.any(axis=(1, 2))
     boxes = [masks.bounding_box(mask) for mask in masks_ohw[seen_o]]
     return Detections(
         xyxy=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         mask=masks_ohw[seen_o],
-        confidence=np.asarray(iou_o)[seen_o],
-        tracker_id=None if numbers is None else numbers[seen_o],
+        confidence=np.asarray(iou_o, dtype=np.float32)[seen_o],
+        tracker_id=None if numbers is None else np.array(numbers, dtype=int)[seen_o],
     )
+
+
+def _seen_and_unseen(
+    result: FrameResult | ImageResult | MaskletFrame | Sequence[FoundMask],
+) -> tuple[np.ndarray, Any, Sequence[int] | None]:
+    """(o, h, w) masks, (o,) predicted IoU, and the objects' numbers where they have any."""
+    if isinstance(result, FrameResult):
+        return result.masks_ohw, result.iou_o, result.objects
+    if isinstance(result, ImageResult):
+        return result.best.reshape(-1, *result.best.shape[-2:]), result.iou.max(axis=-1).reshape(-1), None
+    if isinstance(result, Sequence):
+        hw = result[0].rle["size"] if result else (0, 0)
+        return _stacked([one.mask for one in result], hw), [one.predicted_iou for one in result], None
+    masks_ohw = _stacked([result.mask(obj) for obj in result.objects], result.video_hw)
+    return masks_ohw, [result.predicted_iou[obj] for obj in result.objects], result.objects
+
+
+def _stacked(of_objects: Sequence[np.ndarray], hw: Sequence[int]) -> np.ndarray:
+    return np.array(of_objects, dtype=bool).reshape(len(of_objects), *hw)

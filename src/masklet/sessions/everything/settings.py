@@ -71,9 +71,12 @@ class MaskSettings:
         return tuple(_checked_grid(grid) for grid in self.point_grids or ())
 
 
-def data_engine_grids() -> tuple[np.ndarray, ...]:
-    """32 x 32 points on the picture, 16 x 16 on 2 x 2 crops, 4 x 4 on 4 x 4 crops (arXiv 2408.00714, data engine)."""
-    return tuple(point_grid(points) for points in (32, 16, 4))
+def data_engine_grids(points_per_side: int = 32) -> tuple[np.ndarray, ...]:
+    """32 x 32 points on the picture, 16 x 16 on 2 x 2 crops, 4 x 4 on 4 x 4 crops (arXiv 2408.00714, data engine).
+
+    With another number of points per side of the picture, all three grids change alike.
+    """
+    return tuple(point_grid(max(round(points_per_side / divisor), 1)) for divisor in (1, 2, 8))
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,8 +80,11 @@ def _keep_newest(run: Run, beside: Path) -> Iterator[tuple[int, int, Path]]:
 
     from masklet.video.writers import save_picture
 
-    for one in run.newest or ():
+    newest = run.newest
+    if newest is None:
+        return
+    for one in newest:
         if one.mask.any() and not one.prompted:
-            path = beside.with_name(f"{beside.stem}-frame{run.newest.frame}-object{one.obj}.png")
+            path = beside.with_name(f"{beside.stem}-frame{newest.frame}-object{one.obj}.png")
             save_picture(Image.fromarray(one.mask), path)
-            yield run.newest.frame, one.obj, path
+            yield newest.frame, one.obj, path

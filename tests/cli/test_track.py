@@ -147,6 +147,13 @@ def test_mistakes_end_in_one_line_and_write_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_earlier_result_stays_when_another_output_cannot_be_written(clip: Path, masklet: Run, tmp_path: Path):
+    (tmp_path / "masks.json").write_text("earlier")
+    result = masklet("track", clip, "--click", "0:1,2", "--out", tmp_path / "masks.json", "--out", tmp_path / "b.xyz")
+    assert result.exit_code == 2
+    assert (tmp_path / "masks.json").read_text() == "earlier"
+
+
 def test_a_damaged_video_and_a_missing_one_are_named(masklet: Run, tmp_path: Path):
     (tmp_path / "noise.mp4").write_bytes(bytes(1000))
     for name in ("noise.mp4", "missing.mp4"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,25 +57,27 @@ def opened(
 ) -> Iterator[list[ResultWriter]]:
     """Writers for all outputs, finished on the way out whatever happened.
 
+    If one of them cannot be written by its name, no file is touched.
     Datasets are told the provenance of the masks, and what they could not hold is said on stderr.
     """
     from masklet.data.formats.results import RecordResults
 
     with ExitStack() as stack:
-        writers = [stack.enter_context(_writer(output, source, provenance)) for output in outputs]
+        openers = [_opener(output, source, provenance) for output in outputs]
+        writers = [stack.enter_context(open_writer()) for open_writer in openers]
         yield writers
     for writer in writers:
         for loss in writer.losses if isinstance(writer, RecordResults) else ():
             click.echo(f"{writer.path}: not kept: {loss}", err=True)
 
 
-def _writer(output: Output, source: FrameSource, provenance: str | None) -> ResultWriter:
+def _opener(output: Output, source: FrameSource, provenance: str | None) -> Callable[[], ResultWriter]:
     from masklet.data.formats.results import RecordResults
-    from masklet.video.write import open_writer
+    from masklet.video.write import writer_for
 
     if output.format in AT_THE_END:
-        return RecordResults(output.path, source, output.format, provenance)
-    return open_writer(output.path, source, output.format)
+        return partial(RecordResults, output.path, source, output.format, provenance)
+    return writer_for(output.path, source, output.format)
 
 
 def _check_distinct(paths: Sequence[Path], source: Path) -> None:

@@ -7,6 +7,8 @@ with open_writer("out.mp4", source) as writer:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from masklet.video import FORMATS
@@ -27,7 +29,16 @@ from masklet.video.writers import (
     cut_out,
 )
 
-__all__ = ["FrameResult", "PromptMarks", "ResultWriter", "VideoWriter", "cut_out", "open_writer", "overlay"]
+__all__ = [
+    "FrameResult",
+    "PromptMarks",
+    "ResultWriter",
+    "VideoWriter",
+    "cut_out",
+    "open_writer",
+    "overlay",
+    "writer_for",
+]
 
 _VIDEO = (".mp4", ".mov", ".mkv")
 _PICTURE = (".png", ".jpg", ".jpeg")
@@ -55,14 +66,18 @@ def open_writer(path: str | Path, source: FrameSource, format: str | None = None
     "overlay" for one frame and "sheet" for more, no suffix "png". `masklet.video.FORMATS` describes them all.
     Raises ValueError for unknown formats and for suffixes that do not go with the format.
     """
-    target = Path(path)
+    return writer_for(Path(path), source, format)()
+
+
+def writer_for(target: Path, source: FrameSource, format: str | None = None) -> Callable[[], ResultWriter]:  # noqa: A002
+    """What opens the writer of `open_writer`, with the same errors; until it is called no file is touched."""
     name = format or _format_of(target, source)
     if name not in FORMATS:
         raise ValueError(f'unknown format "{name}"; choose one of {", ".join(FORMATS)}')
     _check_suffix(target, name)
     is_picture = target.suffix.lower() in _PICTURE
     kind = OverlayPicture if name == "overlay" and is_picture else _WRITERS[name]
-    return kind(target, source)
+    return partial(kind, target, source)
 
 
 def _format_of(path: Path, source: FrameSource) -> str:

@@ -2,8 +2,8 @@
 
 Measured: for a clip of a few frames, drawn by tests/parity, with one object shown by its mask, its box or three clicks,
 or with a second one that appears later, the lowest IoU between the two systems' predictions of an object, the largest
-share of a frame's pixels in which they differ, and the difference of J&F. Both load one checkpoint of seeded weights, so nothing is downloaded; what such weights predict is no
-object, but it is the same for both.
+share of a frame's pixels in which they differ, and the difference of J&F. Both load one checkpoint of seeded weights,
+so nothing is downloaded; what such weights predict is no object, but it is the same for both.
 
 The package fills holes of a mask by an extension that its wheel does not have, so they stay, with a warning. masklet is
 told to leave them too: it fills them otherwise, and masks of seeded weights are full of holes.

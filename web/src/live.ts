@@ -105,6 +105,7 @@ export class Live {
 
   private lost(code: number, reason: string, wasOpen: boolean): void {
     this.socket = null;
+    if (this.isClosed) return;
     if (code === SESSION_GONE) return this.end();
     if (code === TOO_LARGE) this.giveUpLargest();
     this.onConnection("connecting", reason);

@@ -20,7 +20,7 @@ export class Player {
     video.onloadeddata = () => this.pictures++;
     video.onplay = () => (this.playing = true);
     video.onpause = () => (this.playing = false);
-    video.onended = () => (this.playing = false);
+    video.onended = () => this.end();
     return () => {
       leave();
       this.video = null;
@@ -88,6 +88,12 @@ export class Player {
   private settle(): void {
     this.editor.seen = Math.min(this.frameAt(this.video!.currentTime), this.editor.last);
     if (this.wanted !== null) this.seek(this.wanted);
+    this.pictures++;
+  }
+
+  private end(): void {
+    this.playing = false;
+    this.editor.frame = this.editor.seen = this.editor.last;
     this.pictures++;
   }
 

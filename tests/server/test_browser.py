@@ -40,11 +40,16 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Deb
 
 FRAMES = 24
 HW = (120, 160)
-PATIENCE_MS = 150_000
+PATIENCE_MS = 300_000
 GRAPHICS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
+LONGER_PAUSES = """() => {
+    const wait = window.setTimeout;
+    window.setTimeout = (work, ms) => wait(work, 500 < ms && ms < 1000 ? ms + 4000 : ms);
+}"""
+"""Gives a slow machine the time to correct two frames before the first is tracked again."""
 NO_NETWORK = "net::ERR_INTERNET_DISCONNECTED"
 
 
@@ -241,6 +246,7 @@ def test_a_clip_is_uploaded_clicked_tracked_corrected_undone_reloaded_and_export
     lane = page.get_by_role("img", name=f"Object 1: seen on {FRAMES} of {FRAMES} frames")
     expect(lane).to_have_attribute("aria-label", re.compile("shown on 0$"))
 
+    page.evaluate(LONGER_PAUSES)
     for frame in (20, 12):
         go(page, frame)
         click_picture(page, 0.2, 0.8, modifiers=["Shift"])
@@ -315,6 +321,7 @@ def test_keys_work_and_are_listed(page: Page, keep: Callable[[Page, str], None])
 
 
 def test_the_picture_comes_back_when_the_browser_drops_its_graphics(page: Page, tmp_path: Path):
+    before = picture(page, tmp_path / "before.png")
     page.locator(".picture canvas").evaluate(
         """canvas => {
             const lost = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
@@ -324,7 +331,7 @@ def test_the_picture_comes_back_when_the_browser_drops_its_graphics(page: Page, 
     )
     sync_api.expect(page.get_by_text("The browser has dropped its graphics")).to_be_visible()
     sync_api.expect(page.get_by_text("The browser has dropped its graphics")).to_have_count(0)
-    assert number_of(page, tmp_path / "again.png") == 5
+    wait_for(lambda: difference(picture(page, tmp_path / "again.png"), before) < 0.1)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +372,7 @@ def test_two_users_work_at_once_and_the_camera_is_a_video_like_any_other(page: P
         click_picture(other, 0.5, 0.6)
         sync_api.expect(other.get_by_label("Remove positive click 1")).to_be_visible()
         other.get_by_role("button", name="Track forward").click()
-        other.get_by_text(re.compile(r"^[2-9] / ")).wait_for()
+        other.get_by_text(re.compile(r"^([2-9]|\d\d) / ")).wait_for()
         other.get_by_role("button", name="Stop tracking").click()
         sync_api.expect(other.get_by_role("button", name="Track forward")).to_be_enabled()
         assert len(all_masks(other, tmp_path / "other.json")) >= 2
@@ -407,7 +414,7 @@ def test_a_dropped_clip_is_painted_and_erased(page: Page, tmp_path: Path):
 
 def test_objects_are_added_at_once_named_coloured_hidden_and_shown_by_box_and_by_keyboard(page: Page, tmp_path: Path):
     expect = sync_api.expect
-    page.evaluate("for (const _ of 'ab') dispatchEvent(new KeyboardEvent('keydown', { key: 'n' }))")
+    page.evaluate("() => { for (const _ of 'ab') dispatchEvent(new KeyboardEvent('keydown', { key: 'n' })) }")
     expect(page.get_by_label("Name of object 3")).to_have_value("Object 3")
     expect(page.get_by_text("already")).to_have_count(0)
     page.get_by_role("button", name="Remove Object 3").click()
@@ -419,6 +426,7 @@ def test_objects_are_added_at_once_named_coloured_hidden_and_shown_by_box_and_by
     drag(page, (0.3, 0.3), (0.7, 0.9))
     lane = page.get_by_role("img", name="Ball: seen on 1 of 8 frames")
     expect(lane).to_be_visible()
+    page.mouse.move(640, 5)
     with_it = picture(page, tmp_path / "with.png")
     page.get_by_role("button", name="Hide Ball").click()
     expect(page.get_by_role("button", name="Show Ball")).to_be_visible()
@@ -457,13 +465,13 @@ def test_strokes_are_all_kept_when_the_server_refuses_a_while_and_then_falls_sil
     assert page.get_by_role("spinbutton", name="Frame").get_attribute("max") == "1"
     page.get_by_role("radio", name="Paint the mask").click()
     drag(page, (0.1, 0.2), (0.2, 0.2))
-    wait_for(lambda: bool(all_masks(page, tmp_path / "first.json")))
+    sync_api.expect(page.get_by_role("button", name="Take back what was shown on this frame")).to_be_enabled()
     assert len(sockets) == 2
 
     silent.append(sockets[-1])
     drag(page, (0.4, 0.2), (0.5, 0.2))
     drag(page, (0.8, 0.2), (0.9, 0.2))
-    wait_for(lambda: len(sockets) == 3)
+    wait_for(lambda: page.wait_for_timeout(100) or len(sockets) == 3)
     sync_api.expect(page.get_by_label("Working")).to_have_count(0)
     drag(page, (0.4, 0.8), (0.5, 0.8))
     top, low, xs = HW[0] // 5, HW[0] * 4 // 5, [HW[1] * 3 // 20, HW[1] * 9 // 20, HW[1] * 17 // 20]
@@ -472,7 +480,7 @@ def test_strokes_are_all_kept_when_the_server_refuses_a_while_and_then_falls_sil
 
 
 def make_picture(path: Path) -> Path:
-    Image.new("RGB", HW[::-1], "teal").save(path)
+    Image.new("RGB", (HW[1], HW[0]), "teal").save(path)
     return path
 
 
@@ -493,8 +501,8 @@ def test_a_bottle_is_followed_on_a_phone_whose_browser_does_not_tell_its_frames(
         phone.get_by_role("button", name="Try the sample").tap()
         phone.locator(".picture.ready").wait_for()
         phone.get_by_role("button", name="Play").tap()
-        wait_for(lambda: phone.get_by_role("spinbutton", name="Frame").input_value() != "0")
-        phone.get_by_role("button", name="Pause").tap()
+        arrived(phone, 149)
+        phone.get_by_role("button", name="Play").wait_for()
 
         go(phone, first)
         phone.get_by_role("button", name="From here").tap()

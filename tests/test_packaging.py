@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import masklet
 from masklet.prompts import Box
 
 ROOT = Path(__file__).parents[1]
-ASSETS = Path(masklet.__file__).parent / "assets"
+PACKAGE = Path(masklet.__file__).parent
+ASSETS = PACKAGE / "assets"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -58,6 +60,17 @@ def test_the_installed_version_is_the_one_in_the_package():
 
 def test_the_package_says_that_it_is_typed():
     assert (Path(masklet.__file__).parent / "py.typed").is_file()
+
+
+def test_the_wheel_ships_every_file_of_the_package_the_built_page_included(tmp_path: Path):
+    code = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    files = {path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*") if path.is_file()}
+    wanted = {path.as_posix() for path in files if "__pycache__" not in path.parts}
+    assert "masklet/server/static/index.html" in wanted
+    with zipfile.ZipFile(wheel) as archive:
+        assert wanted <= set(archive.namelist())
 
 
 @pytest.mark.parametrize("python", SUPPORTED)

@@ -5,6 +5,12 @@ import { eachRun, encode } from "./rle";
 
 export class Brush {
   readonly mask: Uint8Array;
+  /** Whether a stroke is being drawn. */
+  isHeld = false;
+  /** What the server was sent last. */
+  sent = "";
+  /** Whether the server has answered that. */
+  isTaken = false;
 
   constructor(
     readonly id: number,

@@ -1,6 +1,7 @@
 /** What the page knows of an editing session, and what the user is doing with it. */
 
 import type { Session, VideoInfo } from "./api";
+import { Brush } from "./brush";
 import { Live, type Change, type Command, type Connection } from "./live";
 
 export interface Thing {
@@ -41,11 +42,20 @@ export interface Look {
 
 const PLAIN: Look = { background: "original", effect: "overlay", behind: null };
 const RETRACK_MS = 700;
+/** How long a painted mask is shown at most once the server has answered. */
+const PAINTED_MS = 3000;
 
 export const COLOURS = [
   "#ff595e", "#19a0ff", "#8ac926", "#ffb703", "#b06cff", "#00c9b1",
   "#ff7a00", "#ff69b4", "#6a89ff", "#c9ad63", "#78deff", "#de4ccf",
 ];
+
+/** What a page that is loaded again goes on with; the rest comes from the server. */
+interface Place {
+  frame: number;
+  chosen: number;
+  range: [first: number, last: number] | null;
+}
 
 export class Editor {
   readonly id: string;
@@ -58,10 +68,14 @@ export class Editor {
   look = $state<Look>(PLAIN);
   readonly proposals = new Map<number, Mask>();
   connection = $state<Connection>("connecting");
+  /** Why the server lets no connection be, if it says so. */
+  hindrance = $state("");
   /** Rises with every change of masks and prompts, which are too many to be watched one by one. */
   revision = $state(0);
-  /** The frame that is seen. */
+  /** The frame where the user is, or goes to. */
   frame = $state(0);
+  /** The frame whose picture is on show: what is pointed at is on that one. */
+  seen = $state(0);
   chosen = $state(0);
   tool = $state<Tool>("plus");
   brush = $state(24);
@@ -77,10 +91,18 @@ export class Editor {
   /** Commands that are not answered yet. */
   busy = $state(0);
 
+  /** Per object the first and last frame that changed since somebody took them. */
+  private readonly touched = new Map<number, [first: number, last: number]>();
+  /** Masks that are painted, by object and frame, until the server's own are here. */
+  private readonly painted = new Map<string, Brush>();
+  /** Numbers of objects that are asked for and not here yet. */
+  private readonly coming = new Set<number>();
   private readonly live: Live;
+  private readonly closed = new AbortController();
   private goesAlong = false;
   private forget = 0;
-  private readonly corrected = new Map<number, number>();
+  /** What is to be followed again around corrections, in their order. */
+  private corrected: [obj: number, frame: number][] = [];
   private correcting = 0;
   private attended = -1;
   private asking: [x: number, y: number, positive: boolean] | null = null;
@@ -89,10 +111,14 @@ export class Editor {
   constructor(session: Session) {
     this.id = session.id;
     this.video = session.video!;
+    this.comeBack();
+    addEventListener("pagehide", () => this.remember(), { signal: this.closed.signal });
+    document.addEventListener("visibilitychange", () => this.remember(), { signal: this.closed.signal });
     this.live = new Live(
       session.id,
       (changes) => this.take(changes),
-      (connection) => (this.connection = connection),
+      (connection, why) => ([this.connection, this.hindrance] = [connection, why]),
+      () => this.isTracking,
     );
   }
 
@@ -110,6 +136,18 @@ export class Editor {
 
   close(): void {
     this.live.close();
+    this.closed.abort();
+    sessionStorage.removeItem(this.id);
+  }
+
+  private remember(): void {
+    const place: Place = { frame: this.frame, chosen: this.chosen, range: this.range };
+    sessionStorage.setItem(this.id, JSON.stringify(place));
+  }
+
+  private comeBack(): void {
+    const text = sessionStorage.getItem(this.id);
+    if (text) Object.assign(this, JSON.parse(text) as Place);
   }
 
   async send(command: Command): Promise<boolean> {
@@ -133,21 +171,56 @@ export class Editor {
 
   /** The chosen object; a first one comes of itself. */
   target(): number {
-    return this.thing ? this.chosen : this.add();
+    return this.thing || this.coming.has(this.chosen) ? this.chosen : this.add();
   }
 
   add(): number {
     const id = this.free();
-    this.send({ op: "add_object", ...newThing(id) });
+    this.bring([id], { op: "add_object", ...newThing(id) });
     this.chosen = id;
     return id;
   }
 
   /** Shows something of an object on a frame; what that reaches is followed again. */
-  async prompt(command: Command & { obj: number; frame: number }): Promise<void> {
+  async prompt(command: Command & { obj: number; frame: number }): Promise<boolean> {
     this.hover = this.asking = null;
     this.pointed = false;
-    if ((await this.send(command)) && this.follows) this.correct(command.obj, command.frame);
+    const isTaken = await this.send(command);
+    if (isTaken && this.follows) this.correct(command.obj, command.frame);
+    return isTaken;
+  }
+
+  /** The mask that is being painted there, or is still on its way. */
+  paintedAt(obj: number, frame: number): Brush | undefined {
+    return this.painted.get(`${obj}/${frame}`);
+  }
+
+  /** Begins a stroke: on the mask that is still on its way, if there is one. */
+  paint(obj: number, frame: number): Brush {
+    const { width, height } = this.video;
+    const brush = this.paintedAt(obj, frame) ?? new Brush(obj, frame, width, height, this.masks.get(obj)?.get(frame));
+    brush.isHeld = true;
+    this.painted.set(`${obj}/${frame}`, brush);
+    return brush;
+  }
+
+  /** Ends a stroke. What was painted is shown until the server's own mask is here. */
+  async showPainted(brush: Brush): Promise<void> {
+    const counts = brush.counts();
+    brush.sent = counts;
+    brush.isHeld = brush.isTaken = false;
+    const isTaken = await this.prompt({ op: "mask", obj: brush.id, frame: brush.frame, counts });
+    if (brush.sent !== counts) return; // a later stroke is on its way
+    brush.isTaken = true;
+    if (!isTaken || this.isHere(brush)) this.wipe(brush);
+    else setTimeout(() => brush.sent === counts && this.wipe(brush), PAINTED_MS);
+  }
+
+  /** Forgets what was painted, but for a stroke that is being drawn. */
+  wipe(brush: Brush): void {
+    if (brush.isHeld || this.paintedAt(brush.id, brush.frame) !== brush) return;
+    this.painted.delete(`${brush.id}/${brush.frame}`);
+    this.revision++;
   }
 
   remove(id: number): void {
@@ -184,7 +257,7 @@ export class Editor {
     if (this.isAsking) return;
     this.isAsking = true;
     while (this.asking && !this.isTracking && this.connection === "open") {
-      const [frame, obj, question] = [this.frame, this.thing ? this.chosen : this.free(), this.asking];
+      const [frame, obj, question] = [this.seen, this.thing ? this.chosen : this.free(), this.asking];
       this.asking = null;
       const command = { op: "preview", obj, frame, x: question[0], y: question[1], positive: question[2] };
       const counts = await this.live.send(command).catch(() => "");
@@ -200,7 +273,7 @@ export class Editor {
   pick(numbers: number[]): void {
     const first = this.free();
     const picks = numbers.map((proposal, place) => ({ proposal, ...newThing(first + place) }));
-    if (picks.length) this.send({ op: "pick", picks });
+    if (picks.length) this.bring(picks.map(({ obj }) => obj), { op: "pick", picks });
   }
 
   dismiss(): void {
@@ -209,7 +282,7 @@ export class Editor {
 
   /** Proposals for the frame that is seen, the largest first. */
   proposed(): [number: number, mask: Mask][] {
-    if (this.status.proposing?.frame !== this.frame) return [];
+    if (this.status.proposing?.frame !== this.seen) return [];
     return [...this.proposals].sort(([, a], [, b]) => b.area - a.area);
   }
 
@@ -236,7 +309,7 @@ export class Editor {
   }
 
   undo(): void {
-    this.corrected.clear();
+    this.corrected = [];
     if (this.status.can_undo) this.send({ op: "undo" });
   }
 
@@ -254,47 +327,81 @@ export class Editor {
     this.goesAlong = false;
   }
 
+  /** The first and last frame of what changed of an object since this was asked last. */
+  takeTouched(id: number): [first: number, last: number] | undefined {
+    const touched = this.touched.get(id);
+    this.touched.delete(id);
+    return touched;
+  }
+
+  private touch(id: number, frame: number): void {
+    const [first, last] = this.touched.get(id) ?? [frame, frame];
+    this.touched.set(id, [Math.min(first, frame), Math.max(last, frame)]);
+  }
+
   private free(): number {
-    return Math.max(0, ...this.things.map((thing) => thing.id)) + 1;
+    return Math.max(0, ...this.things.map((thing) => thing.id), ...this.coming) + 1;
+  }
+
+  /** Sends what makes new objects, whose numbers are taken from now on. */
+  private async bring(ids: number[], command: Command): Promise<void> {
+    for (const id of ids) this.coming.add(id);
+    if (await this.send(command)) return;
+    for (const id of ids) this.coming.delete(id);
+  }
+
+  /** Whether the server's mask is what was painted. */
+  private isHere({ id, frame, sent }: Brush): boolean {
+    const counts = this.masks.get(id)?.get(frame)?.counts;
+    return counts !== undefined && new TextDecoder().decode(counts) === sent;
   }
 
   private correct(obj: number, frame: number): void {
     const masks = this.masks.get(obj);
     if (![frame - 1, frame + 1].some((beside) => masks?.get(beside)?.tracked)) return;
-    this.corrected.set(obj, frame);
+    this.corrected = [...this.corrected.filter(([one, where]) => one !== obj || where !== frame), [obj, frame]];
+    this.retrackSoon();
+  }
+
+  private retrackSoon(): void {
     clearTimeout(this.correcting);
     this.correcting = window.setTimeout(() => this.retrack(), RETRACK_MS);
   }
 
   /** Corrections wait for tracking that was asked for, and each for the one before it. */
   private retrack(): void {
-    const [next] = this.corrected;
-    if (!next) return;
-    if (this.isTracking) {
-      this.correcting = window.setTimeout(() => this.retrack(), RETRACK_MS);
-      return;
-    }
-    const [obj, frame] = next;
-    this.corrected.delete(obj);
+    if (this.isTracking && this.corrected.length) this.retrackSoon();
+    if (this.isTracking || !this.corrected.length) return;
+    const [obj, frame] = this.corrected.shift()!;
     this.goesAlong = false;
-    if (this.prompts.get(obj)?.has(frame)) this.send({ op: "retrack", obj, frame }).then(() => this.retrack());
+    // The status, which says that tracking has begun, comes after the answer.
+    if (this.prompts.get(obj)?.has(frame)) this.send({ op: "retrack", obj, frame }).then(() => this.retrackSoon());
+    else this.retrack();
   }
 
   private take(changes: Change[]): void {
     for (const { key, value, counts } of changes) {
       const [kind, id, frame] = key;
+      if (kind === "prompts" || kind === "mask") this.touch(id, frame);
       if (kind === "status") this.status = value;
       else if (kind === "look") this.look = value ?? PLAIN;
       else if (kind === "proposal" && value) this.proposals.set(id, { ...value, counts });
       else if (kind === "proposal") this.proposals.delete(id);
       else if (kind === "object") this.takeThing(id, value);
       else if (kind === "prompts") place(this.prompts, id, frame, value);
-      else if (kind === "mask") place(this.masks, id, frame, value && { ...value, counts });
+      else if (kind === "mask") this.takeMask(id, frame, value && { ...value, counts });
     }
     this.revision++;
   }
 
+  private takeMask(id: number, frame: number, mask: Mask | null): void {
+    place(this.masks, id, frame, mask);
+    const brush = this.paintedAt(id, frame);
+    if (brush && (brush.isTaken || this.isHere(brush))) this.wipe(brush);
+  }
+
   private takeThing(id: number, value: Omit<Thing, "id"> | null): void {
+    this.coming.delete(id);
     const others = this.things.filter((thing) => thing.id !== id);
     this.things = value ? [...others, { id, ...value }].sort((a, b) => a.id - b.id) : others;
     if (!value && id === this.chosen) this.chosen = this.things.at(-1)?.id ?? 0;

@@ -14,6 +14,7 @@ export const SHORTCUTS: [keys: string, what: string][] = [
   ["F", "Find everything on this frame"],
   ["1 to 9", "Choose an object"],
   ["H", "Hide or show the object"],
+  ["Tab to the picture", "Arrow keys move a cross; Enter clicks there, Shift+Enter beside the object"],
   ["Delete", "Take back what was shown on this frame"],
   ["T", "Track forward; with Shift backward"],
   ["A", "Track both ways"],

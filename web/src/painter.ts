@@ -17,8 +17,8 @@ export interface Look {
 
 /** What is painted beside the objects that the document holds. */
 export interface Extras {
-  /** A mask that is being drawn, column by column, in place of that of an object. */
-  drawn?: { id: number; mask: Uint8Array } | null;
+  /** Masks that are being painted, column by column, in place of those of objects. */
+  drawn?: (id: number) => Uint8Array | undefined;
   /** Masks over all others: proposals, or what a click would give. */
   ghosts?: { counts: Uint8Array; colour: string }[];
   /** The place in `ghosts` of one that stands out. */
@@ -156,7 +156,7 @@ export class Painter {
     things: Thing[],
     maskOf: (id: number) => Mask | undefined,
     look: Look,
-    { drawn = null, ghosts = [], strong = -1 }: Extras = {},
+    { drawn, ghosts = [], strong = -1 }: Extras = {},
   ): void {
     const { gl, main } = this;
     const colours = new Uint8Array(4 * (MAX_OWNERS + 1));
@@ -165,7 +165,8 @@ export class Painter {
     shown.forEach((thing, index) => {
       colours.set(rgb(thing.colour), 4 * (index + 1));
       if (!thing.visible) return;
-      if (drawn?.id === thing.id) this.lay(drawn.mask, index + 1);
+      const painted = drawn?.(thing.id);
+      if (painted) this.lay(painted, index + 1);
       else this.fill(maskOf(thing.id)?.counts, index + 1);
     });
     ghosts.slice(0, MAX_OWNERS - shown.length).forEach(({ counts, colour }, index) => {

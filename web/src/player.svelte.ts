@@ -14,22 +14,43 @@ export class Player {
 
   attach(video: HTMLVideoElement): () => void {
     this.video = video;
-    let isThere = true;
-    const arrived = (_: number, { mediaTime }: { mediaTime: number }) => {
-      if (!isThere) return;
-      this.show(mediaTime);
-      video.requestVideoFrameCallback(arrived);
-    };
-    video.requestVideoFrameCallback(arrived);
+    const leave = "requestVideoFrameCallback" in video ? this.hearFrames(video) : this.watchClock(video);
     video.onseeked = () => this.settle();
+    video.onloadedmetadata = () => this.editor.frame && this.seek(this.editor.frame);
     video.onloadeddata = () => this.pictures++;
     video.onplay = () => (this.playing = true);
     video.onpause = () => (this.playing = false);
-    video.onended = () => (this.playing = false);
+    video.onended = () => this.end();
     return () => {
-      isThere = false;
+      leave();
       this.video = null;
     };
+  }
+
+  /** The browser tells which frame it shows. */
+  private hearFrames(video: HTMLVideoElement): () => void {
+    let next = 0;
+    const arrived = (_: number, { mediaTime }: { mediaTime: number }) => {
+      this.show(Math.round(mediaTime * this.editor.video.fps));
+      next = video.requestVideoFrameCallback(arrived);
+    };
+    next = video.requestVideoFrameCallback(arrived);
+    return () => video.cancelVideoFrameCallback(next);
+  }
+
+  /** Older browsers, such as Firefox before 132, do not; the clock does while the video plays. */
+  private watchClock(video: HTMLVideoElement): () => void {
+    let next = 0;
+    const look = () => {
+      if (!video.paused && !video.seeking) this.show(this.frameAt(video.currentTime));
+      next = requestAnimationFrame(look);
+    };
+    next = requestAnimationFrame(look);
+    return () => cancelAnimationFrame(next);
+  }
+
+  private frameAt(seconds: number): number {
+    return Math.floor(seconds * this.editor.video.fps + 1e-3);
   }
 
   toggle(): void {
@@ -52,7 +73,7 @@ export class Player {
 
   go(frame: number): void {
     const { video, editor } = this;
-    const target = Math.min(Math.max(frame, 0), editor.last);
+    const target = Math.min(Math.max(Math.round(frame) || 0, 0), editor.last);
     editor.frame = target;
     if (!video) return;
     if (video.seeking) this.wanted = target;
@@ -65,15 +86,22 @@ export class Player {
   }
 
   private settle(): void {
+    this.editor.seen = Math.min(this.frameAt(this.video!.currentTime), this.editor.last);
     if (this.wanted !== null) this.seek(this.wanted);
     this.pictures++;
   }
 
-  private show(seconds: number): void {
+  private end(): void {
+    this.playing = false;
+    this.editor.frame = this.editor.seen = this.editor.last;
+    this.pictures++;
+  }
+
+  /** A picture has arrived. While the video plays, the user is where it is. */
+  private show(frame: number): void {
     const { video, editor } = this;
-    if (!video!.paused && !video!.seeking) {
-      editor.frame = Math.min(Math.round(seconds * editor.video.fps), editor.last);
-    }
+    editor.seen = Math.min(frame, editor.last);
+    if (!video!.paused && !video!.seeking) editor.frame = editor.seen;
     this.pictures++;
   }
 }

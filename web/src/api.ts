@@ -52,9 +52,9 @@ export class ServerError extends Error {
     super(message);
   }
 
-  /** Whether it may work later: no connection, too many requests, a server that is busy or starts again. */
+  /** Whether it may work later: no connection or a slow one, too many requests, a server that is busy or starts again. */
   get isPassing(): boolean {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
 

@@ -30,6 +30,8 @@ export interface Status {
   proposing: { frame: number; done: number; total: number } | null;
   can_undo: boolean;
   can_redo: boolean;
+  /** Why the last tracking or search ended early, or empty. */
+  error: string;
 }
 
 export type Tool = "plus" | "minus" | "box" | "brush" | "eraser";
@@ -64,7 +66,7 @@ export class Editor {
   readonly prompts = new Map<number, Map<number, Prompts>>();
 
   things = $state<Thing[]>([]);
-  status = $state<Status>({ tracking: null, proposing: null, can_undo: false, can_redo: false });
+  status = $state<Status>({ tracking: null, proposing: null, can_undo: false, can_redo: false, error: "" });
   look = $state<Look>(PLAIN);
   readonly proposals = new Map<number, Mask>();
   connection = $state<Connection>("connecting");
@@ -383,7 +385,7 @@ export class Editor {
     for (const { key, value, counts } of changes) {
       const [kind, id, frame] = key;
       if (kind === "prompts" || kind === "mask") this.touch(id, frame);
-      if (kind === "status") this.status = value;
+      if (kind === "status") this.takeStatus(value);
       else if (kind === "look") this.look = value ?? PLAIN;
       else if (kind === "proposal" && value) this.proposals.set(id, { ...value, counts });
       else if (kind === "proposal") this.proposals.delete(id);
@@ -392,6 +394,11 @@ export class Editor {
       else if (kind === "mask") this.takeMask(id, frame, value && { ...value, counts });
     }
     this.revision++;
+  }
+
+  private takeStatus(status: Status): void {
+    if (status.error && status.error !== this.status.error) this.say(status.error);
+    this.status = status;
   }
 
   private takeMask(id: number, frame: number, mask: Mask | null): void {

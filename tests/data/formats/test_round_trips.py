@@ -35,6 +35,7 @@ WITHOUT_FRAMES = ("sav", "sav-frames", "coco", "davis16", "davis17", "youtube-vo
 """Formats of videos that can be read without frames."""
 
 MASKS = arrays(bool, (5, 7))
+SCORES = st.floats(0, 1, allow_subnormal=False)
 KINDS = st.sampled_from(list(SCORE_KINDS))
 SLOW = settings(max_examples=12, deadline=None)
 
@@ -59,7 +60,7 @@ def records(draw: st.DrawFn, frames: int = 3, stride: int = 4) -> Record:
     for place, obj in enumerate(draw(st.lists(IDS, min_size=1, max_size=3, unique=True))):
         annotated = draw(st.sets(st.integers(0, frames - 1))) | ({0} if place == 0 else set())
         masks = {number * stride: encode_rle(draw(MASKS)) for number in sorted(annotated)}
-        scores = {kind: dict.fromkeys(masks, draw(st.floats(0, 1, allow_subnormal=False))) for kind in draw(st.sets(KINDS)) if masks}
+        scores = {kind: dict.fromkeys(masks, draw(SCORES)) for kind in draw(st.sets(KINDS)) if masks}
         masklets.append(Masklet(obj, masks, draw(CATEGORIES), None, scores))
     return Record(draw(NAMES), (5, 7), frames * stride, tuple(masklets), draw(RATES))
 

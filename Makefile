@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
 
-.PHONY: demo serve web test lint types clean
+.PHONY: demo serve web browser test lint types clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m masklet.cli demo --out out
@@ -21,7 +21,13 @@ web: web/node_modules/.package-lock.json
 	npm --prefix web run check
 	npm --prefix web run build
 
-test: lint types
+# The page is tested in a real browser where there is one, or one can be had.
+browser:
+	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+			>/dev/null || echo "chromium could not be installed; tests in a browser are skipped" >&2
+
+test: browser lint types
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/installed-test

@@ -1,21 +1,26 @@
-"""How fast the web demo answers clicks, and whether long videos fit.
+"""How fast the web demo answers clicks, and whether long videos fit. One core is left to the page, as by default.
 
-    python benchmarks/serve.py clicks            # alone, and while another session's video is tracked: minutes
+    python benchmarks/serve.py clicks            # alone, and while another session's video is tracked: a minute
+    python benchmarks/serve.py page              # from the touch to the drawing in a real browser: a minute
     python benchmarks/serve.py long --minutes 10 # a video of 1920x1080 pixels: half an hour on two cores
 
-`clicks`: on the sample, from sending a click to having its mask, after the frame was encoded. `long`: a video is drawn,
-uploaded, made ready, clicked on its last frame and tracked backward a little; the peak of memory is that of the server
-and of the process that makes videos ready. The page talks to the server within one process, so no network is measured.
-The last line printed is JSON. Needs masklet[serve].
+`clicks`: on the sample, from sending a click to having its mask, after the frame was encoded. `page`: the same in
+Chromium, from the touch to the moment in which the page draws the mask, without what the graphics take to show it: here
+the browser has no graphics card and shares the server's cores. `long`: a video is drawn, uploaded, made ready, clicked
+on its last frame and tracked backward a little; the peak of memory is that of the server and of the process that makes
+videos ready. But for `page`, clicks are sent within one process, so no network is measured. The last line printed is
+JSON. Needs masklet[serve], `page` also playwright and Chromium.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import shutil
 import statistics
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,15 +30,23 @@ from typing import Any
 import av
 import click
 import numpy as np
+import torch
+import uvicorn
 from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketTestSession
 
 from masklet.checkpoints import load_network
+from masklet.model.sam2 import SegmentationNetwork
+from masklet.process import keep_freed_memory, without_helpers
 from masklet.server.app import make_app
 from masklet.server.limits import Limits
 
 HOST = "localhost"
+BROWSER_OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+SAMPLE_WIDTH, SAMPLE_HEIGHT = 640, 480
 PART = 8 << 20
+LONGEST_THOUGHT = 0.5
+"""Seconds."""
 OBJECT = {"obj": 1, "name": "Object 1", "colour": "#ff0000"}
 PLACES = ((366, 250), (360, 300), (370, 200), (380, 270), (350, 230))
 """On the bottle of the sample's first frame."""
@@ -73,10 +86,19 @@ class Page:
             self._socket.send_json({"ack": header["version"]})
 
 
+def pico() -> SegmentationNetwork:
+    with without_helpers():
+        network = load_network("pico")
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+    return network
+
+
 @contextmanager
 def server() -> Iterator[TestClient]:
     limits = Limits(requests_per_minute=1_000_000)
-    with TestClient(make_app(load_network("pico"), limits=limits, hosts=(HOST,)), base_url=f"http://{HOST}") as client:
+    with without_helpers():
+        network = load_network("pico")
+    with TestClient(make_app(network, limits=limits, hosts=(HOST,)), base_url=f"http://{HOST}") as client:
         yield client
 
 
@@ -97,13 +119,14 @@ def opened(client: TestClient, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_times(shown: Page, count: int) -> list[float]:
-    """Seconds from a click to its mask, each on an object without other clicks."""
-    seconds = []
+    """Seconds from a click to its mask, each on an object without other clicks, after the user has thought a little."""
+    seconds, chance = [], np.random.default_rng(0)
     for number in range(count):
         x, y = PLACES[number % len(PLACES)]
         if number:
             shown.do("clear", obj=1, frame=0)
         shown.wait(lambda: shown.values.get(("mask", 1, 0)) is None)
+        time.sleep(chance.uniform(0, LONGEST_THOUGHT))
         begin = time.perf_counter()
         shown.send("click", obj=1, frame=0, x=x, y=y, positive=True)
         shown.wait(lambda: shown.values.get(("mask", 1, 0)))
@@ -113,7 +136,7 @@ def answer_times(shown: Page, count: int) -> list[float]:
 
 @click.group(help=__doc__)
 def main() -> None:
-    pass
+    keep_freed_memory()
 
 
 @main.command()
@@ -135,6 +158,72 @@ def clicks(count: int) -> None:
     for name, seconds in found.items():
         print(f"{name:16} median {statistics.median(seconds):.3f} s, {min(seconds):.3f} to {max(seconds):.3f}")
     print(json.dumps({"click_to_mask_s": found}))
+
+
+WATCH_DRAWING = """
+let touched = 0, arrived = false;
+addEventListener("pointerdown", () => {
+    [touched, arrived] = [performance.now(), false];
+    window.drawn = new Promise((resolve) => { window.resolve = resolve; });
+}, true);
+const Socket = window.WebSocket;
+window.WebSocket = class extends Socket {
+    constructor(...given) {
+        super(...given);
+        this.addEventListener("message", ({ data }) => {
+            arrived ||= typeof data !== "string" && new TextDecoder().decode(data).includes('["mask",');
+        });
+    }
+};
+const draw = WebGL2RenderingContext.prototype.drawArrays;
+WebGL2RenderingContext.prototype.drawArrays = function (...given) {
+    draw.apply(this, given);
+    if (arrived && touched) window.resolve(performance.now() - touched);
+};
+"""
+"""Milliseconds from the latest touch to the first drawing with a mask that was sent after it."""
+
+
+@main.command(name="page")
+@click.option("--count", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option("--browser", default="chromium", show_default=True, help="Its program.")
+def in_page(count: int, browser: str) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    with listening() as address, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which(browser), args=BROWSER_OPTIONS)
+        shown = chromium.new_page(viewport={"width": 1280, "height": 800}, has_touch=True)
+        shown.add_init_script(WATCH_DRAWING)
+        shown.goto(address)
+        shown.get_by_role("button", name="Try the sample").click()
+        shown.locator(".picture.ready").wait_for()
+        shown.wait_for_timeout(3000)
+        canvas = shown.locator(".picture canvas")
+        box, milliseconds = canvas.bounding_box(), []
+        assert box is not None
+        for number in range(count):
+            x, y = PLACES[number % len(PLACES)]
+            canvas.tap(position={"x": x * box["width"] / SAMPLE_WIDTH, "y": y * box["height"] / SAMPLE_HEIGHT})
+            milliseconds.append(shown.evaluate("window.drawn"))
+            shown.get_by_role("button", name="Undo").click()
+            expect(shown.get_by_label("Remove positive click 1")).to_have_count(0)
+            shown.wait_for_timeout(1500)
+        chromium.close()
+    print(f"touch to drawing median {statistics.median(milliseconds):.0f} ms")
+    print(json.dumps({"touch_to_drawing_ms": milliseconds}))
+
+
+@contextmanager
+def listening() -> Iterator[str]:
+    """The address of a server with sockets, in this process."""
+    run = uvicorn.Server(uvicorn.Config(make_app(pico()), host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    while not run.started:
+        time.sleep(0.02)
+    yield f"http://localhost:{run.servers[0].sockets[0].getsockname()[1]}/"
+    run.should_exit = True
+    thread.join()
 
 
 @main.command()

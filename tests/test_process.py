@@ -48,3 +48,27 @@ def test_memory_that_was_freed_is_used_again_without_the_kernel() -> None:
 def test_a_system_that_cannot_be_asked_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
     assert not keep_freed_memory()
+
+
+HELPERS = """
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+import torch
+from masklet.process import without_helpers
+
+torch.set_num_threads(4)
+threads = lambda: len(list(Path("/proc/self/task").iterdir()))
+begin = threads()
+with without_helpers() if sys.argv[1] == "without" else nullcontext():
+    torch.ones(1 << 20).add(1)
+assert torch.get_num_threads() == 4
+print(threads() - begin)
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="threads are counted in /proc")
+@pytest.mark.parametrize(("how", "count"), [("with", 3), ("without", 0)])
+def test_helper_threads_do_not_remain_where_none_are_wanted(how: str, count: int) -> None:
+    found = subprocess.run([sys.executable, "-c", HELPERS, how], capture_output=True, text=True, check=True).stdout
+    assert int(found) == count

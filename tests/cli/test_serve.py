@@ -4,12 +4,13 @@ import re
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -17,6 +18,9 @@ from fastapi.testclient import TestClient
 from masklet.cli import main, options
 from masklet.server import app as server
 from masklet.server.limits import Limits
+
+CORES = 4
+"""Of the machine on which servers start here."""
 
 
 def test_without_its_packages_it_says_what_to_install():
@@ -45,6 +49,7 @@ class Started:
         self.status: dict[str, int] = {}
         self.address: tuple[str, int] = ("", 0)
         self.limits = Limits()
+        self.threads = 0
         self.opened: list[str] = []
 
     @property
@@ -54,14 +59,15 @@ class Started:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Started]:
+def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Started]]:
     """Runs ``masklet serve`` with a network that nobody asks, and looks who is let in under which names."""
 
     def start(*arguments: str, hosts: tuple[str, ...] = ("localhost",)) -> Started:
         started, opened = Started(), Event()
+        torch.set_num_threads(CORES)
 
         def run(app: FastAPI, host: str, port: int, limits: Limits) -> None:
-            started.address, started.limits = (host, port), limits
+            started.address, started.limits, started.threads = (host, port), limits, torch.get_num_threads()
             with TestClient(app) as client:
                 for name in hosts:
                     started.status[name] = client.get("/api/limits", headers={"Host": name}).status_code
@@ -82,7 +88,9 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Star
         started.output = result.output
         return started
 
-    return start
+    before = torch.get_num_threads()
+    yield start
+    torch.set_num_threads(before)
 
 
 def test_by_default_only_this_machine_is_let_in_and_needs_no_token(start: Callable[..., Started]):
@@ -127,6 +135,12 @@ def test_bounds_are_those_that_were_named(start: Callable[..., Started]):
     assert limits.frames >= 60 * 60 * 60, "an hour of video of 60 frames a second"
     assert limits.prepare_seconds == 4 * 3600
     assert limits.stored_bytes > limits.upload_bytes
+
+
+def test_a_core_is_left_to_the_browser_where_it_is_on_the_same_machine(start: Callable[..., Started]):
+    assert start("--no-browser").threads == CORES - 1
+    assert start("--no-browser", "--host", "0.0.0.0").threads == CORES  # noqa: S104
+    assert start("--no-browser", "--threads", "2").threads == 2
 
 
 def test_an_empty_token_is_refused_before_anything_is_loaded():

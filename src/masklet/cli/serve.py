@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import click
 
 from masklet.cli.options import takes_network
+from masklet.process import without_helpers
 
 if TYPE_CHECKING:
     from masklet.model.sam2 import SegmentationNetwork
@@ -47,6 +48,11 @@ STORED_FILES = 10
     metavar="FOLDER",
     help="Where sessions lie and outlive the server.  [default: they end with it]",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Of the network.  [default: all cores; one less where the browser is on this machine too]",
+)
 @takes_network
 def serve(
     host: str,
@@ -62,6 +68,7 @@ def serve(
     max_sessions: int,
     idle_minutes: float,
     keep: Path | None,
+    threads: int | None,
     load: Callable[[], SegmentationNetwork],
 ) -> None:
     """Serve the web page: click an object, watch it followed.
@@ -95,12 +102,22 @@ def serve(
         token = new_token()
     is_anywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     hosts = (*names, "*") if is_anywhere and not names else (*LOCAL_NAMES, host, *names)
-    app = make_app(load(), limits=limits, hosts=hosts, token=token, keep=keep)
+    with without_helpers():
+        network = load()
+    _leave_room(threads, spare=is_loopback(host))
+    app = make_app(network, limits=limits, hosts=hosts, token=token, keep=keep)
     address = f"http://{_shown(host)}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
     click.echo(f"masklet is at {address} - stop it with Ctrl-C")
     if browser:
         Timer(1.0, webbrowser.open, [address]).start()
     run(app, host, port, limits)
+
+
+def _leave_room(threads: int | None, *, spare: bool) -> None:
+    """Bound the network's threads: its helpers never rest, and a browser beside them answers touches late."""
+    import torch
+
+    torch.set_num_threads(threads or max(1, torch.get_num_threads() - spare))
 
 
 def _shown(host: str) -> str:

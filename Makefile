@@ -24,7 +24,7 @@ web: web/node_modules/.package-lock.json
 # The page is tested in a real browser where there is one, or one can be had.
 browser:
 	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] \
-		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-color-emoji; } \
 			>/dev/null || echo "chromium could not be installed; tests in a browser are skipped" >&2
 
 test: browser lint types

@@ -141,6 +141,15 @@ def test_as_many_pictures_can_be_uploaded_as_a_session_takes(served: Callable[..
     assert client.post("/api/sessions", json={"uploads": uploads[:-1]}).status_code == 201
 
 
+def test_asking_for_the_same_uploads_again_gives_the_session_that_they_became(served: Callable[..., TestClient]):
+    client = served()
+    body = {"uploads": [upload(client, b"x")]}
+    first, again = (client.post("/api/sessions", json=body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["id"] == again.json()["id"]
+    assert client.post("/api/sessions", json={"uploads": [upload(client, b"x")]}).json()["id"] != first.json()["id"]
+
+
 def test_the_video_is_given_in_parts(served: Callable[..., TestClient], uploaded: Path):
     client = served()
     name = opened(client, uploaded)["id"]

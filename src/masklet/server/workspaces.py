@@ -76,6 +76,8 @@ class Workspace:
     folder: Path
     address: str = ""
     """Who opened it."""
+    uploads: tuple[str, ...] = ()
+    """What it was made of, unless that was before the server started."""
     progress: tuple[int, int] = (0, 0)
     error: str = ""
     video: VideoInfo | None = None
@@ -177,7 +179,14 @@ class Workspaces:
         return workspace
 
     def open(self, wanted: SessionWanted, address: str = "") -> Workspace:
-        """Begins a session; it becomes ready in the background. Raises Refusal when there are too many, or no room."""
+        """Begins a session; it becomes ready in the background. Raises Refusal when there are too many, or no room.
+
+        A client that asks for the same uploads again has lost the answer: the session is there already.
+        """
+        if wanted.uploads:
+            for workspace in self._all.values():
+                if workspace.uploads == tuple(wanted.uploads):
+                    return workspace
         open_ones = [workspace for workspace in self._all.values() if not workspace.error]
         if len(open_ones) >= self._limits.sessions:
             raise Refusal(503, f"{self._limits.sessions} sessions are open, more than that this server does not take")
@@ -190,7 +199,7 @@ class Workspaces:
         folder = self._folder / identifier
         folder.mkdir(parents=True)
         assert len(identifier) == IDENTIFIER_LENGTH
-        workspace = Workspace(identifier, self._name_of(wanted), folder, address)
+        workspace = Workspace(identifier, self._name_of(wanted), folder, address, tuple(wanted.uploads))
         try:
             paths = self._sources(wanted, folder)
         except Refusal:

@@ -30,6 +30,8 @@ PEERS = (
     "portalocker==4.4.2",
     "antlr4-python3-runtime==4.9.3",
 )
+BUILDERS = ("setuptools==80.9.0", "wheel==0.45.1")
+"""Some of these come as sources only, to be built with the environment's torch."""
 FOREIGN_PLATFORM = "macosx_14_0_arm64"
 OPERATORS = '''"""Stands in for the compiled operators of torchvision: nms computes, others are not there."""
 
@@ -94,7 +96,8 @@ def main(folder: Path) -> None:
     if not python.exists():
         venv.create(folder, with_pip=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    (packages / "over.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    (packages / "over.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    pip(python, *BUILDERS)
     pip(python, "--no-build-isolation", *PEERS)
     if torch.version.cuda:
         pip(python, f"torchvision=={torchvision_version()}")

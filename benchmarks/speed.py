@@ -142,7 +142,7 @@ def turns(systems: Sequence[Any], rounds: int, times: Times, *, warm_up: bool = 
 def operations(image_size: int) -> dict[str, float]:
     """GFLOP of masklet's ways, a product and a sum being two: encoding, a click, a frame of one object and of four."""
     with shapes_only(), torch.no_grad():
-        network = SegmentationNetwork(our_config(image_size))
+        network = SegmentationNetwork(our_config(image_size)).requires_grad_(False)
         for module in network.modules():
             if isinstance(module, Computes):
                 module.arithmetic = EXACT
@@ -252,9 +252,9 @@ def main(
         systems = [kind(reference) for kind in kinds]
         for system in systems if precisions else []:
             system.precisions = tuple(one for one in system.precisions if one in str(precisions).split(","))
-        found["best_gflops"] = best_products()
+        found["best_gflops"], found["gflop"] = best_products(), operations(image_size).get(case)
         times = CASES[case](systems, reference, rounds)
-        found |= {"times": times.summary(), "iou": agreement(times.shown), "gflop": operations(image_size).get(case)}
+        found |= {"times": times.summary(), "iou": agreement(times.shown)}
         for name, one in found["times"].items():
             span = f"({one['low_s']:.3f} to {one['high_s']:.3f})"
             print(f"{name:20} {one['median_s']:8.3f} s {span}  ratio {one['ratio'] or 0:.2f}")

@@ -123,7 +123,7 @@ export class Painter {
     private readonly height: number,
   ) {
     const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, preserveDrawingBuffer: true });
-    if (!gl) throw new Error("this browser cannot draw with WebGL 2; switch hardware acceleration on or use another one");
+    if (!gl) throw new Error("This browser cannot draw with WebGL 2. Switch hardware acceleration on, or use another browser.");
     this.gl = gl;
     this.owners = new Uint8Array(width * height);
     canvas.width = width;

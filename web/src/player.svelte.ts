@@ -31,7 +31,8 @@ export class Player {
   private hearFrames(video: HTMLVideoElement): () => void {
     let next = 0;
     const arrived = (_: number, { mediaTime }: { mediaTime: number }) => {
-      this.show(Math.round(mediaTime * this.editor.video.fps));
+      // Chromium tells when the frame begins, Firefox, after seeking, the moment that was sought: its middle.
+      this.show(Math.floor(mediaTime * this.editor.video.fps + 0.25));
       next = video.requestVideoFrameCallback(arrived);
     };
     next = video.requestVideoFrameCallback(arrived);

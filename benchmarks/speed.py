@@ -34,7 +34,7 @@ from contestants import Ours, Reference, Theirs, our_config
 from machine import machine
 from masklet.memory import MemoryBank
 from masklet.metrics import iou
-from masklet.model.arithmetic import EXACT, Computes, float_product
+from masklet.model.arithmetic import EXACT, Computes, processor_linear
 from masklet.model.device import shapes_only
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
@@ -184,7 +184,7 @@ def best_products(side: int = 2048, runs: int = 5) -> dict[str, float]:
     found = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = torch.randn(2, side, side).to(dtype)
-        ways = [lambda a=a, b=b: a @ b, lambda a=a, b=b: float_product(a, b)]
+        ways = [lambda a=a, b=b: a @ b, lambda a=a, b=b: processor_linear(a, b)]
         times = Times()
         with torch.inference_mode():
             for way in ways * runs:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -8,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from masklet.memory import MemoryBank
-from masklet.model import arithmetic, memory_attention
+from masklet.model import arithmetic, hiera, memory_attention
 from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic, Computes, choose_arithmetic
 from masklet.model.attention import Placed, RotaryAttention
 from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
 from masklet.model.hiera import BlockShape, HieraBlock
 from masklet.model.layers import Mlp
 from masklet.model.outputs import FrameMemory
-from masklet.model.positions import rotary_angles, rotate, turn
+from masklet.model.positions import Rotation, quarter_turn, rotary_angles, rotate
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
 
@@ -89,9 +90,18 @@ def test_one_query_or_value_stands_for_all(way, scores_bytes: int, monkeypatch):
     assert_close(way[0].attend(query, key, value), expected, way[1])
 
 
-def test_turning_is_rotating():
+def test_turning_by_a_quarter_and_by_waves_is_rotating():
     x, angles = torch.randn(2, 2, 12, 16), rotary_angles(16, 3, 4)
-    torch.testing.assert_close(turn(x, torch.polar(torch.ones_like(angles), angles)), rotate(x, angles))
+    quarter = quarter_turn(x.movedim(-1, 0)).movedim(0, -1)
+    torch.testing.assert_close(quarter, rotate(x, torch.full_like(angles, math.pi / 2)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(Rotation(angles).turn(x, quarter), rotate(x, angles))
+
+
+@pytest.mark.parametrize("has_tiles", [True, False])
+def test_many_queries_get_the_same_with_tiles_and_without(has_tiles: bool, monkeypatch):
+    monkeypatch.setattr(arithmetic, "processor_has_tiles", lambda: has_tiles)
+    query, key, value = (torch.randn(1, 2, 300, 16) for _ in range(3))
+    assert_close(BFLOAT16.attend(query, key, value), F.scaled_dot_product_attention(query, key, value), 3e-2)
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -100,8 +110,8 @@ def test_values_may_be_mixed_before_they_are_projected(way, heads: int, scores_b
     monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)
     attention = RotaryAttention(64, heads, key_width=16, value_width=16)
     frame, keys, values = torch.randn(1, 12, 64), torch.randn(3, 29, 16), torch.randn(3, 29, 16)
-    angles = rotary_angles(64 // heads, 3, 4)
-    found, plain = both(attention, way[0], frame, keys, values, angles, Placed(angles, unplaced=5))
+    rotation = Rotation(rotary_angles(64 // heads, 3, 4))
+    found, plain = both(attention, way[0], frame, keys, values, rotation, Placed(rotation, unplaced=5))
     assert_close(found, plain, way[1])
 
 
@@ -124,8 +134,10 @@ def published_windows(block: HieraBlock, x_bhwc: Tensor) -> Tensor:
     return x_bhwc + block.mlp(block.norm2(x_bhwc))
 
 
+@pytest.mark.parametrize("strip_numbers", [1, 1 << 20])
 @pytest.mark.parametrize("hw", [(8, 12), (10, 9)])
-def test_windows_are_filled_up_as_published(way, hw: tuple[int, int]):
+def test_windows_are_filled_up_as_published(way, hw: tuple[int, int], strip_numbers: int, monkeypatch):
+    monkeypatch.setattr(hiera, "STRIP_NUMBERS", strip_numbers)
     block = HieraBlock(BlockShape(width=32, out_width=32, heads=2, window=4, pools=False))
     x = torch.randn(1, *hw, 32)
     expected = published_windows(block, x)

@@ -16,6 +16,8 @@ def test_windows_put_together_again_are_the_picture():
 def test_pooling_takes_the_largest_of_every_cell():
     picture = torch.arange(16.0).reshape(1, 4, 4, 1)
     assert pool_2x2(picture).flatten().tolist() == [5, 7, 13, 15]
+    with torch.no_grad():
+        assert pool_2x2(picture).flatten().tolist() == [5, 7, 13, 15]
 
 
 def test_the_window_lags_one_block_at_a_change_of_stage():
@@ -32,3 +34,23 @@ def test_the_trunk_gives_maps_at_four_strides():
     maps = Hiera(config)(torch.randn(1, 3, 96, 96))
     assert [tuple(m.shape) for m in maps] == [(1, 8, 24, 24), (1, 16, 12, 12), (1, 32, 6, 6), (1, 64, 3, 3)]
     assert [m.shape[1] for m in maps] == list(config.channels)
+
+
+def test_positions_that_are_kept_follow_the_weights_and_the_size():
+    trunk = Hiera(HieraConfig(embed_dim=8, heads=1, blocks=(1, 1, 2, 1), global_blocks=(3,)))
+    small, large = torch.randn(1, 3, 96, 96), torch.randn(1, 3, 128, 128)
+
+    def assert_fresh() -> None:
+        kept = [trunk(picture)[0] for picture in (small, large, small)]
+        trunk._positions.clear()
+        torch.testing.assert_close(kept, [trunk(picture)[0] for picture in (small, large, small)], atol=0, rtol=0)
+
+    with torch.no_grad():
+        before = trunk(small)[0]
+        assert_fresh()
+        trunk.window_position.fill_(1.0)
+        assert not torch.equal(trunk(small)[0], before)
+        assert_fresh()
+        state = {name: torch.randn_like(tensor) for name, tensor in trunk.state_dict().items()}
+        trunk.load_state_dict(state, assign=True)
+        assert_fresh()

@@ -13,6 +13,7 @@ from masklet.model.config import MODELS, PICO, HieraConfig, MemoryConfig, Networ
 from masklet.model.device import shapes_only
 from masklet.model.memory_attention import MemoryTokens
 from masklet.model.outputs import FrameMemory, ImageFeatures
+from masklet.model.positions import Rotation
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.model.trades import traded
@@ -102,10 +103,10 @@ def test_pooled_memories_are_fewer_keys(network):
 def test_a_pooled_key_weighs_as_much_as_the_cells_under_it():
     tokens = MemoryTokens(torch.zeros(1, 4 + 1, 8), torch.zeros(1, 4 + 1, 8), unplaced=1, pooled=2)
     angles = torch.arange(16.0)[:, None].expand(16, 2)
-    placed = tokens.placed(angles, 4, 4)
+    placed = tokens.placed(Rotation(angles), 4, 4)
     assert placed.bias_m is not None
     assert placed.bias_m.tolist() == pytest.approx([math.log(4)] * 4 + [0])
-    assert placed.angles_nc[:, 0].tolist() == F.avg_pool2d(angles[:, 0].view(1, 1, 4, 4), 2).flatten().tolist()
+    assert placed.rotation.angles_nc[:, 0].tolist() == F.avg_pool2d(angles[:, 0].view(1, 1, 4, 4), 2).flatten().tolist()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 torch's own operators are right everywhere and the only ones with gradients. On a processor, products of float32 numbers
 by oneDNN can be twice as fast as torch's choice, and attention out of plain matrix products is two to four times as
-fast as the fused one where products of bfloat16 numbers have instructions of their own.
+fast as the fused one where products of bfloat16 numbers have instructions of their own, but not tiles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from masklet.model.precision import PRECISIONS, Precision
 SCORES_BYTES = 8 << 20
 """Attention's scores that are held at once: they shall stay in the processor's cache."""
 WINDOW = 256
-"""Up to so many queries, torch's fused attention is the faster one in float32."""
+"""Up to so many queries, torch's fused attention is the faster one in float32; beyond so many queries and keys, in
+bfloat16 on tiles."""
 FEW_ROWS = 64
 """Up to so many rows, converting a weight takes longer than the faster product spares."""
 
@@ -35,18 +36,19 @@ class Arithmetic:
         """Whether attention is made of matrix products now. Those that learn take torch's operators."""
         return self.on_processor and not torch.is_grad_enabled()
 
+    @property
+    def has_tiles(self) -> bool:
+        """Whether the processor multiplies tiles of such numbers, for which torch's fused attention is made."""
+        return self.on_processor and self.dtype == torch.bfloat16 and processor_has_tiles()
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows."""
         if self == PLAIN or torch.is_grad_enabled():
             return F.linear(x, weight, bias)
         if x.numel() <= FEW_ROWS * x.shape[-1]:
             return F.linear(x.to(weight.dtype), weight, bias)
-        if self.dtype == torch.float32:
-            return float_product(x, weight, bias)
-        # Of numbers that do not lie side by side torch would make one product for each row of the grid.
-        return F.linear(
-            x.to(self.dtype).contiguous(), weight.to(self.dtype), None if bias is None else bias.to(self.dtype)
-        )
+        x, weight = x.to(self.dtype), weight.to(self.dtype)
+        return processor_linear(x, weight, None if bias is None else bias.to(self.dtype))
 
     def attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None = None) -> Tensor:
         """Scaled dot-product attention without gradients: (b, h, n, c).
@@ -57,12 +59,18 @@ class Arithmetic:
         query, key, value = (x.to(self.dtype) for x in (query_bhnd, key_bhmd, value_bhmc))
         n, m = query.shape[2], key.shape[2]
         rows = max(SCORES_BYTES // (m * self.dtype.itemsize), 1)
-        if not self.on_processor or (self.dtype == torch.float32 and n <= WINDOW):
+        if not self.on_processor or self._is_fused_faster(query, key, value):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=_mask(bias_m, query))
         scaled = query * query.shape[-1] ** -0.5
         if rows >= n and self.dtype != torch.float32:
             return _small_heads(scaled, key, value, bias_m, heads_at_once=rows // n)
         return _large_heads(scaled, key, value, bias_m, rows)
+
+    def _is_fused_faster(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor) -> bool:
+        n, m = query_bhnd.shape[2], key_bhmd.shape[2]
+        if self.dtype == torch.float32:
+            return n <= WINDOW
+        return min(n, m) > WINDOW and value_bhmc.shape[3] == query_bhnd.shape[3] and self.has_tiles
 
 
 PLAIN = Arithmetic()
@@ -98,22 +106,33 @@ def processor_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
+def processor_has_tiles() -> bool:
+    """Whether it has AMX."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+
+
 def gpu_has_bfloat16(device: torch.device) -> bool:
     """Compute capability 8 and later."""
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def float_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear`` in float32 by oneDNN, where torch has it; torch itself would ask the linear algebra library."""
-    if torch.backends.mkldnn.is_available() and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
-        # Of numbers that do not lie side by side oneDNN takes its reference code, which is hundreds of times slower.
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight.contiguous(), bias, "none", [], "")
+def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear``; on a processor by oneDNN, where torch has it.
+
+    In float32 torch itself would ask the linear algebra library; in bfloat16 it would write the bias first and then
+    add the product to it.
+    """
+    # Of numbers that do not lie side by side oneDNN takes its reference code, which is hundreds of times slower, and
+    # torch would make one product for each row of the grid.
+    x = x.contiguous()
+    if torch.backends.mkldnn.is_available() and x.device.type == "cpu":
+        return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, "none", [], "")
     return F.linear(x, weight, bias)
 
 
 def product(a_nk: Tensor, b_mk: Tensor) -> Tensor:
     """a times b transposed: (n, m)."""
-    return float_product(a_nk, b_mk) if a_nk.dtype == torch.float32 else a_nk @ b_mk.T
+    return processor_linear(a_nk, b_mk) if a_nk.dtype == torch.float32 else a_nk @ b_mk.T
 
 
 def attend(query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor, bias_m: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from masklet.model.arithmetic import Computes, attend
 from masklet.model.layers import Linear
-from masklet.model.positions import rotate, turn
+from masklet.model.positions import Rotation, quarter_turn, rotate
 
 
 class Attention(nn.Module, Computes):
@@ -56,8 +56,8 @@ class Attention(nn.Module, Computes):
 class Placed:
     """Keys of which some lie on a grid: whole grids first, all alike, then tokens without a place."""
 
-    angles_nc: Tensor
-    """Rotary angles of one grid's cells."""
+    rotation: Rotation
+    """Of one grid's cells."""
     unplaced: int = 0
     bias_m: Tensor | None = None
     """Added to every key's scores."""
@@ -66,18 +66,18 @@ class Placed:
 class RotaryAttention(Attention):
     """Attention on a grid: queries and grid keys are turned by their place, so that scores know the displacement.
 
-    ``angles_nc`` belong to the queries, ``placed`` says where the keys lie. One query may stand for all rows of keys.
+    ``rotation`` is that of the queries, ``placed`` says where the keys lie. One query may stand for all rows of keys.
 
     Values narrower than a head are mixed before they are projected, where that is faster: weights sum to one, so
     softmax(s) (v W + b) = (softmax(s) v) W + b.
     """
 
     def forward(  # type: ignore[override]
-        self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor, angles_nc: Tensor, placed: Placed | None = None
+        self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor, rotation: Rotation, placed: Placed | None = None
     ) -> Tensor:
-        placed = placed or Placed(angles_nc)
-        query_bhnd = self._turned(self._split(self.query(query_bnc)), angles_nc).expand(len(key_bmc), -1, -1, -1)
-        key_bhmd = self._turn_keys(self._split(self.key(key_bmc)), placed)
+        placed = placed or Placed(rotation)
+        query_bhnd = self._turned(self.query, query_bnc, Placed(rotation)).expand(len(key_bmc), -1, -1, -1)
+        key_bhmd = self._turned(self.key, key_bmc, placed)
         if self._mixes_first:
             return self._merge(self._project(self._attend(query_bhnd, key_bhmd, value_bmc[:, None], placed.bias_m)))
         value_bhmd = self._split(self.value(value_bmc))
@@ -85,7 +85,8 @@ class RotaryAttention(Attention):
 
     @property
     def _mixes_first(self) -> bool:
-        return self.arithmetic.by_products and self.value.in_features < self.value.out_features // self.heads
+        is_narrow = self.value.in_features < self.value.out_features // self.heads
+        return is_narrow and self.arithmetic.by_products and not self.arithmetic.has_tiles
 
     def _project(self, mixed_bhnc: Tensor) -> Tensor:
         """Every head's mixed values, projected: (b, h, n, d)."""
@@ -93,14 +94,26 @@ class RotaryAttention(Attention):
         heads = zip(mixed_bhnc.unbind(1), weights, biases, strict=True)
         return torch.stack([self.arithmetic.linear(*head) for head in heads], dim=1)
 
-    def _turned(self, x: Tensor, angles_nc: Tensor) -> Tensor:
-        """(..., n, d) for n tokens that lie as the angles say."""
-        if not self.arithmetic.by_products:
-            return rotate(x, angles_nc)
-        return turn(x, torch.polar(torch.ones_like(angles_nc), angles_nc))
+    def _turned(self, layer: Linear, x_bmc: Tensor, placed: Placed) -> Tensor:
+        """(b, m, c) -> (b, h, m, d), projected and turned as the tokens lie.
 
-    def _turn_keys(self, key_bhmd: Tensor, placed: Placed) -> Tensor:
-        end = key_bhmd.shape[2] - placed.unplaced
-        grids_bhgnd = key_bhmd[:, :, :end].unflatten(2, (-1, len(placed.angles_nc)))
-        turned_bhmd = self._turned(grids_bhgnd, placed.angles_nc).flatten(2, 3)
-        return torch.cat([turned_bhmd, key_bhmd[:, :, end:]], dim=2) if placed.unplaced else turned_bhmd
+        Tokens that are turned by a quarter come out of the same product as they themselves, by weights that are
+        turned: what remains is two passes instead of many.
+        """
+        end = x_bmc.shape[1] - placed.unplaced
+        cells = len(placed.rotation.angles_nc)
+        if not self.arithmetic.by_products:
+            projected_bhmd = self._split(layer(x_bmc))
+            grids_bhgnd = projected_bhmd[:, :, :end].unflatten(2, (-1, cells))
+            turned_bhmd = rotate(grids_bhgnd, placed.rotation.angles_nc).flatten(2, 3)
+            return torch.cat([turned_bhmd, projected_bhmd[:, :, end:]], dim=2) if placed.unplaced else turned_bhmd
+        weight = torch.cat([layer.weight, quarter_turn(layer.weight)])
+        bias = torch.cat([layer.bias, quarter_turn(layer.bias)])
+        parts = [
+            placed.rotation.turn(*map(self._split, self.arithmetic.linear(grid_bnc, weight, bias).chunk(2, dim=-1)))
+            for grid_bnc in x_bmc[:, :end].split(cells, dim=1)
+        ]
+        if placed.unplaced:
+            parts.append(self._split(layer(x_bmc[:, end:])))
+        dtype = parts[0].dtype
+        return torch.cat([part.to(dtype) for part in parts], dim=2) if len(parts) > 1 else parts[0]

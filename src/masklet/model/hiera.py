@@ -16,10 +16,17 @@ from masklet.model.config import HieraConfig
 from masklet.model.layers import DropPath, Linear, Mlp
 
 WINDOW_POSITION = 8
+HIDDEN_RATIO = 4
+"""The feed-forward's hidden width, in those of its block."""
+STRIP_NUMBERS = 1 << 22
+"""Hidden numbers of a block that are held at once where nothing learns: they shall stay in the processor's cache."""
 
 
 def pool_2x2(x_bhwc: Tensor) -> Tensor:
-    """Largest value of every 2 x 2 cell."""
+    """Largest value of every 2 x 2 cell. Where nothing learns, torch's pooling would be the slower way."""
+    if not torch.is_grad_enabled():
+        rows = torch.maximum(x_bhwc[:, 0::2], x_bhwc[:, 1::2])
+        return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
     return F.max_pool2d(x_bhwc.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
 
 
@@ -86,11 +93,13 @@ class WindowAttention(nn.Module, Computes):
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """(b, h, w, c) -> (b, h, w, d), or half as high and wide with pooling."""
         _, h, w, _ = x_bhwc.shape
-        qkv_bhwc = self.qkv(x_bhwc)
         if not self.window:
-            return self.out(self._mix(qkv_bhwc))
-        mixed_nyxc = self._mix(to_windows(qkv_bhwc, self.window, self.qkv.bias))
-        return self.out(from_windows(mixed_nyxc, *((h // 2, w // 2) if self.pools else (h, w))))
+            return self.out(self._mix(self.qkv(x_bhwc)))
+        if h % self.window or w % self.window:
+            windows_nyxc = to_windows(self.qkv(x_bhwc), self.window, self.qkv.bias)
+        else:
+            windows_nyxc = self.qkv(to_windows(x_bhwc, self.window))
+        return self.out(from_windows(self._mix(windows_nyxc), *((h // 2, w // 2) if self.pools else (h, w))))
 
     def _mix(self, qkv_bhwc: Tensor) -> Tensor:
         query_bhwc, key_bhwc, value_bhwc = qkv_bhwc.chunk(3, dim=-1)
@@ -114,11 +123,20 @@ class HieraBlock(nn.Module):
         self.norm1 = nn.LayerNorm(shape.width, eps=1e-6)
         self.attention = WindowAttention(shape)
         self.norm2 = nn.LayerNorm(shape.out_width, eps=1e-6)
-        self.mlp = Mlp(shape.out_width, 4 * shape.out_width, shape.out_width, layers=2, activation=F.gelu)
+        self.mlp = Mlp(shape.out_width, HIDDEN_RATIO * shape.out_width, shape.out_width, layers=2, activation=F.gelu)
         self.drop = DropPath()
         self.shortcut = Linear(shape.width, shape.out_width) if shape.width != shape.out_width else nn.Identity()
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
+        """What happens within windows happens in strips of whole windows, one after the other."""
+        side = self.shape.window
+        if torch.is_grad_enabled() or x_bhwc.is_cuda or not side:
+            return self._seen(x_bhwc)
+        row_of_windows = x_bhwc[:, :side].numel() * HIDDEN_RATIO
+        strips = x_bhwc.split(side * max(STRIP_NUMBERS // row_of_windows, 1), dim=1)
+        return torch.cat([self._seen(strip) for strip in strips], dim=1)
+
+    def _seen(self, x_bhwc: Tensor) -> Tensor:
         normed = self.norm1(x_bhwc)
         residual = pool_2x2(self.shortcut(normed)).to(x_bhwc.dtype) if self.shape.pools else x_bhwc
         x = residual + self.drop(self.attention(normed))
@@ -136,9 +154,11 @@ class Hiera(nn.Module):
         self.window_position = nn.Parameter(torch.zeros(1, c, WINDOW_POSITION, WINDOW_POSITION))
         self.blocks = nn.ModuleList(HieraBlock(shape) for shape in block_shapes(config))
         self.stage_ends = {end - 1 for end in accumulate(config.blocks)}
+        self._positions: dict[tuple[int, ...], Tensor] = {}
 
     def forward(self, images_bchw: Tensor) -> list[Tensor]:
-        x_bhwc = self.patches(images_bchw).permute(0, 2, 3, 1)
+        x_bchw = self.patches(images_bchw.contiguous(memory_format=torch.channels_last))
+        x_bhwc = x_bchw.permute(0, 2, 3, 1).contiguous()
         x_bhwc = x_bhwc + self._position(*x_bhwc.shape[1:3])
         maps = []
         for index, block in enumerate(self.blocks):
@@ -148,6 +168,16 @@ class Hiera(nn.Module):
         return maps
 
     def _position(self, h: int, w: int) -> Tensor:
+        """Where the cells of an h x w grid are: (1, h, w, c). Kept while nothing learns and no weight changes."""
+        parts = (self.background_position, self.window_position)
+        if torch.is_grad_enabled() or any(part.is_inference() for part in parts):
+            return self._made_position(h, w)
+        made_of = (h, w, *((part.data_ptr(), part._version) for part in parts))
+        if made_of not in self._positions:
+            self._positions = {made_of: self._made_position(h, w).contiguous()}
+        return self._positions[made_of]
+
+    def _made_position(self, h: int, w: int) -> Tensor:
         background = F.interpolate(self.background_position, size=(h, w), mode="bicubic")
         tiles = self.window_position.tile(1, 1, -(-h // WINDOW_POSITION), -(-w // WINDOW_POSITION))
         return (background + tiles[:, :, :h, :w]).permute(0, 2, 3, 1)

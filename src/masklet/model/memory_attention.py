@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from masklet.model.attention import Placed, RotaryAttention
 from masklet.model.config import NetworkConfig
 from masklet.model.layers import Mlp
-from masklet.model.positions import rotary_angles, sine_grid
+from masklet.model.positions import Rotation, rotary_angles, sine_grid
 
 KEY_NUMBERS = 1 << 23
 """On a processor, so many numbers of keys are projected at once; more objects follow one after the other."""
@@ -31,18 +31,18 @@ class MemoryTokens:
     pooled: int = 1
     """So many cells of the frame's grid, along each side, lie under one of the memory's."""
 
-    def placed(self, angles_nc: Tensor, h: int, w: int) -> Placed:
-        """Where the keys lie on a frame of h x w cells with these angles.
+    def placed(self, rotation: Rotation, h: int, w: int) -> Placed:
+        """Where the keys lie on a frame of h x w cells that are turned so.
 
         A pooled key stands for several cells, so it counts as much as all of them (arXiv 2411.18933).
         """
         if self.pooled == 1:
-            return Placed(angles_nc, self.unplaced)
-        angles_1chw = rearrange(angles_nc, "(h w) c -> 1 c h w", h=h, w=w)
+            return Placed(rotation, self.unplaced)
+        angles_1chw = rearrange(rotation.angles_nc, "(h w) c -> 1 c h w", h=h, w=w)
         middles_nc = rearrange(F.avg_pool2d(angles_1chw, self.pooled), "1 c h w -> (h w) c")
-        bias_m = torch.zeros(self.keys_omc.shape[1], device=angles_nc.device)
+        bias_m = torch.zeros(self.keys_omc.shape[1], device=middles_nc.device)
         bias_m[: len(bias_m) - self.unplaced] = 2 * math.log(self.pooled)
-        return Placed(middles_nc, self.unplaced, bias_m)
+        return Placed(Rotation(middles_nc), self.unplaced, bias_m)
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -57,18 +57,18 @@ class MemoryAttentionLayer(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.mlp = Mlp(width, feedforward, width, layers=2)
 
-    def forward(self, frame_onc: Tensor, memory: MemoryTokens, angles_nc: Tensor, placed: Placed) -> Tensor:
-        return self.look_back(self.look_around(frame_onc, angles_nc), memory, angles_nc, placed)
+    def forward(self, frame_onc: Tensor, memory: MemoryTokens, rotation: Rotation, placed: Placed) -> Tensor:
+        return self.look_back(self.look_around(frame_onc, rotation), memory, rotation, placed)
 
-    def look_around(self, frame_onc: Tensor, angles_nc: Tensor) -> Tensor:
+    def look_around(self, frame_onc: Tensor, rotation: Rotation) -> Tensor:
         """The part that memories have no say in."""
         x = self.norm1(frame_onc)
-        return frame_onc + self.self_attention(x, x, x, angles_nc)
+        return frame_onc + self.self_attention(x, x, x, rotation)
 
-    def look_back(self, frame_onc: Tensor, memory: MemoryTokens, angles_nc: Tensor, placed: Placed) -> Tensor:
+    def look_back(self, frame_onc: Tensor, memory: MemoryTokens, rotation: Rotation, placed: Placed) -> Tensor:
         """The part that needs memories, and what follows from it."""
         x = self.norm2(frame_onc)
-        frame_onc = frame_onc + self.cross_attention(x, memory.keys_omc, memory.values_omc, angles_nc, placed)
+        frame_onc = frame_onc + self.cross_attention(x, memory.keys_omc, memory.values_omc, rotation, placed)
         return frame_onc + self.mlp(self.norm3(frame_onc))
 
 
@@ -92,17 +92,17 @@ class MemoryAttention(nn.Module):
 
     def forward(self, stride16_ochw: Tensor, memory: MemoryTokens) -> Tensor:
         _, c, h, w = stride16_ochw.shape
-        angles_nc = rotary_angles(self.head_width, h, w, stride16_ochw.device)
+        rotation = Rotation(rotary_angles(self.head_width, h, w, stride16_ochw.device))
         placed_ochw = stride16_ochw + self.position_weight * sine_grid(c, h, w, stride16_ochw.device)
         frame_onc = rearrange(placed_ochw, "o c h w -> o (h w) c")
         first, others = self.layers[0], self.layers[1:]
         assert isinstance(first, MemoryAttentionLayer)
-        around_onc = first.look_around(frame_onc, angles_nc)
-        placed, found = memory.placed(angles_nc, h, w), []
+        around_onc = first.look_around(frame_onc, rotation)
+        placed, found = memory.placed(rotation, h, w), []
         for some_onc, remembered in _groups(around_onc, memory):
-            seen_onc = first.look_back(some_onc, remembered, angles_nc, placed)
+            seen_onc = first.look_back(some_onc, remembered, rotation, placed)
             for layer in others:
-                seen_onc = layer(seen_onc, remembered, angles_nc, placed)
+                seen_onc = layer(seen_onc, remembered, rotation, placed)
             found.append(self.norm(seen_onc))
         return rearrange(torch.cat(found), "o (h w) c -> o c h w", h=h, w=w)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -83,7 +84,27 @@ def rotate(x_bhnd: Tensor, angles_nc: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
-def turn(x_bhnd: Tensor, turns_nc: Tensor) -> Tensor:
-    """``rotate`` as a product of complex numbers: the same in one pass. ``turns_nc`` are exp(i angle)."""
-    pairs_bhnc = torch.view_as_complex(x_bhnd.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs_bhnc * turns_nc).flatten(-2).to(x_bhnd.dtype)
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """How the cells of a grid are turned."""
+
+    angles_nc: Tensor
+    _waves: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    def waves(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosine and sine for every channel, (n, 2 c) each; made once."""
+        if dtype not in self._waves:
+            angles_nd = self.angles_nc.repeat_interleave(2, dim=1)
+            self._waves[dtype] = angles_nd.cos().to(dtype), angles_nd.sin().to(dtype)
+        return self._waves[dtype]
+
+    def turn(self, x_bhnd: Tensor, quarter_bhnd: Tensor) -> Tensor:
+        """``rotate`` of tokens that are there a second time, turned by a quarter: the same in two passes."""
+        cos, sin = self.waves(x_bhnd.dtype)
+        return torch.addcmul(x_bhnd * cos, quarter_bhnd, sin)
+
+
+def quarter_turn(pairs: Tensor) -> Tensor:
+    """Turn neighbouring pairs along the first axis by a quarter, (x, y) to (-y, x): weights that give turned tokens."""
+    x, y = pairs.unflatten(0, (-1, 2)).unbind(1)
+    return torch.stack([-y, x], dim=1).flatten(0, 1)

@@ -13,57 +13,55 @@ from pathlib import Path
 
 from masklet.data.synthetic import SyntheticClips
 from masklet.model.config import PICO
-from masklet.training.augment import Resized, Stills
-from masklet.training.batches import ClipPool, Source
+from masklet.training.augment import Stills
+from masklet.training.batches import Source
 from masklet.training.initial import StartFrom, start_pico
 from masklet.training.loop import Recipe, with_image_size
 from masklet.training.losses import LossWeights
 from masklet.training.optim import Rates, Trapezoid
 from masklet.training.simulation import Simulation
 
-POOL_SIZE = 256
 FIRST_STAGES = ("trunk.stem.", "trunk.stages.0.", "trunk.stages.1.", "trunk.stages.2.")
 
 
 def recipe(
     assets: Path,
-    pool: Path = Path("runs/pico-clips"),
-    steps: int = 1600,
+    steps: int = 1500,
     size: int = 256,
-    frames: int = 4,
+    frames: int = 6,
     clips: int = 4,
     objects: int = 2,
-    clicks: int = 1,
-    stills: int = 16,
-    still_share: float = 0.35,
+    clicks: int = 2,
+    stills: int = 12,
+    still_share: float = 0.2,
     views: int = 3,
-    masks: float = 0.9,
-    rate: float = 8e-4,
+    masks: float = 0.75,
+    rate: float = 5e-4,
     weights: str = "",
 ) -> Recipe:
-    """Clips of ``size`` pixels, 256 at most; the network is used at 384 pixels afterwards.
+    """Clips of ``size`` pixels; the network is used at 384 pixels afterwards.
 
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
     the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
     share of ``masks``).
-    ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one starts; a stage of
-    192 pixels is twice as fast. docs/pico.md tells how those in the package were trained.
+    ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one starts.
+    docs/pico.md tells how those in the package were trained.
     """
-    stream = SyntheticClips(assets, frames=frames, size=POOL_SIZE, max_objects=objects)
-    kept = ClipPool(stream.clip, pool / f"{frames}x{POOL_SIZE}", size=3000)
+    moving = SyntheticClips(assets, frames=frames, size=size, max_objects=objects)
+    still = SyntheticClips(assets, frames=1, size=size, max_objects=objects)
     return Recipe(
         config=with_image_size(PICO, size),
         start=StartFrom(weights) if weights else start_pico,
         sources=(
-            Source(Resized(kept.clip, size), clips=clips, weight=1 - still_share, name="clips"),
-            Source(Resized(Stills(kept.clip, views), size), clips=stills, weight=still_share, name="stills"),
+            Source(moving.clip, clips=clips, weight=1 - still_share, name="clips"),
+            Source(Stills(still.clip, views), clips=stills, weight=still_share, name="stills"),
         ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),
-        simulation=Simulation(mask_share=masks, prompted_frames=1, corrected_frames=1, clicks=clicks, taught_share=0.3),
-        losses=LossWeights(focal=0, hard_pixels=1, iou=0.2, presence=0.2, reduction=2),
+        simulation=Simulation(mask_share=masks, prompted_frames=1, corrected_frames=2, clicks=clicks, taught_share=0.1),
+        losses=LossWeights(focal=0, hard_pixels=1, iou=0.5, presence=0.5, reduction=2),
         gradient_norm=1.0,
-        save_every=20,
+        save_every=50,
         released_as=PICO,
         licence="Apache-2.0",
         notes={

@@ -9,13 +9,11 @@ from masklet.data.synthetic import Clip
 from masklet.training.augment import (
     Augmentation,
     Augmented,
-    Resized,
     Stills,
     jittered,
     luminance,
     mirrored,
     mosaic,
-    resized,
     reversed_in_time,
 )
 
@@ -78,16 +76,6 @@ def test_colours_change_as_their_names_say():
     assert jittered(frames, np.array([[1, 0, 1]])).std(axis=(1, 2, 3)).max() < 1e-3
     gray = jittered(frames, np.array([[1, 1, 0]]))
     assert np.allclose(gray, luminance(frames), rtol=1e-4)
-
-
-def test_a_resized_clip_keeps_its_objects_where_they_were():
-    clip = moving_square(0)
-    half = Resized(moving_square, 32)(0)
-    assert half.frames_fhwc.shape == (3, 32, 32, 3)
-    assert half.masks_ofhw.shape == (1, 3, 32, 32)
-    again = half.masks_ofhw.repeat(2, axis=2).repeat(2, axis=3)
-    assert (again & clip.masks_ofhw).sum() / (again | clip.masks_ofhw).sum() > 0.8
-    assert resized(clip, 64) is clip
 
 
 def test_a_still_is_a_frame_that_shows_all_objects():

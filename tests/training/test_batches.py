@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from masklet.data.synthetic import Clip
-from masklet.training.batches import ClipPool, SeededBatches, Source, collate, loader
+from masklet.training.batches import SeededBatches, Source, collate, loader
 from masklet.training.parallel import Peers
 
 
@@ -63,21 +62,6 @@ def test_sources_are_chosen_as_often_as_they_weigh():
     mixed = SeededBatches([rare, often], seed=0, steps=range(400))
     share = np.mean([mixed.source(step).name == "often" for step in range(400)])
     assert 0.68 < share < 0.82
-
-
-def test_a_pool_gives_its_clips_again_mirrored_or_reversed_with_their_masks(tmp_path: Path):
-    pool = ClipPool(numbered, tmp_path, size=1)
-    original = numbered(0)
-    seen = set()
-    for seed in range(40):
-        clip = pool.clip(seed)
-        mirrored = not clip.masks_ofhw[0, 0, 5, 2]
-        frames = clip.frames_fhwc[:, :, ::-1] if mirrored else clip.frames_fhwc
-        backward = not np.array_equal(frames[0], original.frames_fhwc[0])
-        assert np.array_equal(frames[::-1] if backward else frames, original.frames_fhwc)
-        seen.add((mirrored, backward))
-    assert len(seen) == 4
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_peers_and_parts_share_out_the_clips_of_one_bigger_batch():

@@ -74,17 +74,6 @@ class Augmented:
 
 
 @dataclass(frozen=True)
-class Resized:
-    """A stream of clips at another size, such as a pool that was made larger than a first stage of training needs."""
-
-    make_clip: Callable[[int], Clip]
-    size: int
-
-    def __call__(self, seed: int) -> Clip:
-        return resized(self.make_clip(seed), self.size)
-
-
-@dataclass(frozen=True)
 class Stills:
     """One frame of each clip of a stream, drawn by chance among those that show all objects, if there are any.
 
@@ -100,16 +89,6 @@ class Stills:
         frame = int(np.random.default_rng([seed, 3]).choice(complete)) if len(complete) else 0
         masks = np.repeat(clip.masks_ofhw[:, frame, None], self.views, axis=0)
         return replace(clip, frames_fhwc=clip.frames_fhwc[frame, None], masks_ofhw=masks)
-
-
-def resized(clip: Clip, size: int) -> Clip:
-    """The clip as a square of ``size`` pixels."""
-    if clip.frames_fhwc.shape[1:3] == (size, size):
-        return clip
-    frames = [cv2.resize(np.ascontiguousarray(f), (size, size), interpolation=cv2.INTER_AREA) for f in clip.frames_fhwc]
-    flat = np.ascontiguousarray(clip.masks_ofhw).reshape(-1, *clip.frames_fhwc.shape[1:3]).view(np.uint8) * 255
-    masks = np.stack([cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA) for mask in flat]) > 127
-    return replace(clip, frames_fhwc=np.stack(frames), masks_ofhw=masks.reshape(*clip.masks_ofhw.shape[:2], size, size))
 
 
 def reversed_in_time(clip: Clip) -> Clip:

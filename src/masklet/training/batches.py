@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from masklet.data.synthetic import MIN_AREA, Clip
+from masklet.data.synthetic import Clip
 from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
-from masklet.training.augment import backward, mirrored
 from masklet.training.parallel import ALONE, Peers
 
 MakeClip = Callable[[int], Clip]
@@ -117,39 +114,6 @@ class SeededBatches(Dataset[ClipBatch]):
         weights = np.array([source.weight for source in self.sources], dtype=np.float64)
         rng = np.random.default_rng([self.seed, step, 1])
         return self.sources[int(rng.choice(len(self.sources), p=weights / weights.sum()))]
-
-
-class ClipPool:
-    """The first ``size`` clips of a stream, made once and kept on disk, then used again mirrored or reversed at random.
-
-    For machines on which making a clip costs as much as learning from it.
-    """
-
-    def __init__(self, make_clip: MakeClip, folder: Path, size: int):
-        self.make_clip, self.folder, self.size = make_clip, folder, size
-
-    def clip(self, seed: int) -> Clip:
-        """A function of ``seed`` alone, like the stream's own."""
-        rng = np.random.default_rng(seed)
-        clip = self._kept(int(rng.integers(self.size)))
-        if rng.random() < 0.5:
-            clip = mirrored(clip)
-        ends_visible = clip.masks_ofhw[:, -1].mean(axis=(1, 2)) >= MIN_AREA
-        return backward(clip) if ends_visible.all() and rng.random() < 0.5 else clip
-
-    def _kept(self, index: int) -> Clip:
-        path = self.folder / f"{index:06d}.npz"
-        if not path.exists():
-            self._keep(self.make_clip(index), path)
-        with np.load(path) as kept:
-            masks = np.unpackbits(kept["masks"], axis=-1).astype(bool)
-            return Clip(kept["frames"], masks, str(kept["source"]))
-
-    def _keep(self, clip: Clip, path: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(beside, frames=clip.frames_fhwc, masks=np.packbits(clip.masks_ofhw, axis=-1), source=clip.source)
-        beside.replace(path)
 
 
 def mixed_seed(seed: int, index: int) -> int:

@@ -172,7 +172,7 @@ class Hiera(nn.Module):
         parts = (self.background_position, self.window_position)
         if torch.is_grad_enabled() or any(part.is_inference() for part in parts):
             return self._made_position(h, w)
-        made_of = (h, w, *((part.data_ptr(), part._version) for part in parts))
+        made_of = (h, w, *(number for part in parts for number in (part.data_ptr(), part._version)))
         if made_of not in self._positions:
             self._positions = {made_of: self._made_position(h, w).contiguous()}
         return self._positions[made_of]

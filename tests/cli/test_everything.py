@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,11 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from masklet.checkpoints import load_network as load
 from masklet.cli.find import mask_settings, masklet_settings
 from masklet.data.datasets import open_dataset
+from masklet.sessions.everything import MaskGenerator, MaskSettings
+from masklet.sessions.everything.settings import OutputMode
 
 from .conftest import FRAMES, HEIGHT, WIDTH, write_clip
 
@@ -39,6 +43,36 @@ def test_masks_of_a_picture_are_written_from_the_largest_to_the_smallest(photo: 
     assert all(entry["predicted_iou"] is not None for entry in frame["objects"])
     with Image.open(tmp_path / "overlay.png") as overlay:
         assert overlay.size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("mode", ["coco_rle", "uncompressed_rle"])
+def test_records_of_a_picture_hold_the_published_dictionaries(
+    mode: OutputMode, photo: Path, everything: Run, weights: Path, tmp_path: Path
+):
+    records = tmp_path / "records.json"
+    result = everything(photo, "--points-per-side", 2, "--records", records, "--output-mode", mode)
+    assert result.exit_code == 0, result.output
+    settings = MaskSettings(
+        points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1, output_mode=mode
+    )
+    generator = MaskGenerator(load(weights), settings)
+    assert sorted(map(str, json.loads(records.read_text()))) == sorted(map(str, generator.records(photo)))
+
+
+def test_records_of_binary_masks_are_pictures_and_a_table(photo: Path, everything: Run, tmp_path: Path):
+    folder = tmp_path / "masks"
+    result = everything(photo, "--points-per-side", 2, "--records", folder, "--output-mode", "binary_mask")
+    assert result.exit_code == 0, result.output
+    with (folder / "metadata.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        with Image.open(folder / f"{row['id']}.png") as picture:
+            mask = np.asarray(picture)
+        assert mask.shape == (HEIGHT, WIDTH)
+        assert np.count_nonzero(mask) == int(row["area"])
+        x0, y0 = np.argwhere(mask).min(axis=0)[::-1]
+        assert (float(row["bbox_x0"]), float(row["bbox_y0"])) == (x0, y0)
 
 
 def test_masklets_of_a_video_are_written_frame_by_frame(clip: Path, everything: Run, tmp_path: Path):
@@ -129,6 +163,9 @@ def test_ctrl_c_leaves_what_is_finished(
         (["--end", "4"], "--end is for videos"),
         (["--points-per-side", "2", "--crop-layers", "3", "--points-downscale", "2"], "leave none in layer 3"),
         (["--point-grids", "missing.json"], "there is no file missing.json"),
+        (["--output-mode", "coco_rle"], "add --records PATH"),
+        (["--records", "masks.txt"], "expected a .json file for --records with run lengths, got masks.txt"),
+        (["--records", __file__, "--output-mode", "binary_mask"], "expected a new or empty folder"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str, photo: Path, masklet: Run, weights: Path):
@@ -142,6 +179,12 @@ def test_frames_that_a_video_does_not_have_are_named(clip: Path, everything: Run
     result = everything(clip, "--start", FRAMES)
     assert result.exit_code == 2
     assert f"the video has frames 0 to {FRAMES - 1}" in result.stderr
+
+
+def test_records_of_a_video_are_refused(clip: Path, everything: Run, tmp_path: Path):
+    result = everything(clip, "--records", tmp_path / "records.json")
+    assert result.exit_code == 2
+    assert "--records is for pictures" in result.stderr
 
 
 def test_own_points_are_read_from_a_file(photo: Path, everything: Run, tmp_path: Path):

@@ -15,11 +15,13 @@ from masklet.cli.outputs import named_outputs
 
 if TYPE_CHECKING:
     from masklet.model.sam2 import SegmentationNetwork
+    from masklet.sessions.everything.settings import OutputMode
 
 FRAME = click.IntRange(min=0)
 COUNT = click.IntRange(min=0)
 SOME = click.IntRange(min=1)
 SHARE = click.FloatRange(0, 1)
+MODES = ("coco_rle", "uncompressed_rle", "binary_mask")
 MAX_GRID_BYTES = 16 << 20
 
 SEARCH_OPTIONS: dict[str, tuple[str, Any, str]] = {
@@ -71,6 +73,12 @@ def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--point-grids", type=FILE, metavar="FILE", help="JSON with own points; see the documentation.")
 @click.option("--refine", "use_m2m", is_flag=True, help="Decode each mask twice, which smooths it.")
 @click.option("--single-mask", is_flag=True, help="One mask for each point instead of three.")
+@click.option("--records", type=FILE, metavar="PATH", help="Picture: all that is known of each mask, as --output-mode.")
+@click.option(
+    "--output-mode",
+    type=click.Choice(MODES),
+    help="Masks of --records: COCO or plain run lengths in a JSON file, or a folder of PNG and a table.  [coco_rle]",
+)
 def everything(
     path: Path,
     paths: Sequence[Path],
@@ -78,6 +86,8 @@ def everything(
     load: Callable[[], SegmentationNetwork],
     start: int | None,
     end: int | None,
+    records: Path | None,
+    output_mode: OutputMode | None,
     **given: Any,
 ) -> None:
     """Find all objects of a picture, or find and follow all objects of a video: a file, or a folder of pictures.
@@ -87,24 +97,31 @@ def everything(
 
     \b
       masklet everything photo.jpg --out masks.json --out overlay.png
+      masklet everything photo.jpg --records masks/ --output-mode binary_mask
       masklet everything clip.mp4 --max-objects 16 --out overlay.mp4
       masklet everything clip.mp4 --format sav --out sav_000
     """
     from masklet.cli.find import find_in_picture, find_in_video, mask_settings, masklet_settings
     from masklet.cli.follow import report_damage
+    from masklet.cli.records import Records
     from masklet.video.read import open_frames
 
     search, following = _split(given)
+    if output_mode is not None and records is None:
+        raise ValueError("--output-mode says how --records are written; add --records PATH")
+    kept = None if records is None else Records(records, output_mode or "coco_rle")
     with open_frames(path) as source:
         is_picture = source.frame_count == 1
         outputs = named_outputs(paths, formats, path, is_picture=is_picture)
         if is_picture:
             _check_no_video_options(start, end, following)
-            run = find_in_picture(source, outputs, load, mask_settings(search))
+            run = find_in_picture(source, outputs, load, mask_settings(search), kept)
+        elif kept:
+            raise ValueError("--records is for pictures, and this is a video; name a file with --out")
         else:
             run = find_in_video(source, outputs, load, masklet_settings(search, following), start or 0, end)
         report_damage(source)
-    for output in outputs:
+    for output in (*outputs, *([kept] if kept else [])):
         click.echo(output.path)
     for line in run.report:
         click.echo(line, err=True)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from masklet.cli.follow import stop_on_interrupt
 from masklet.cli.outputs import Output, opened
+from masklet.cli.records import Records
 from masklet.masks import rle_areas
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.sessions.everything import (
@@ -73,7 +74,11 @@ def masklet_settings(search: Mapping[str, Any], following: Mapping[str, Any]) ->
 
 
 def find_in_picture(
-    source: FrameSource, outputs: Sequence[Output], load: Callable[[], SegmentationNetwork], settings: MaskSettings
+    source: FrameSource,
+    outputs: Sequence[Output],
+    load: Callable[[], SegmentationNetwork],
+    settings: MaskSettings,
+    records: Records | None = None,
 ) -> Found:
     """Masks numbered from the largest to the smallest. Ctrl-C ends the search; what was found is written."""
     search = MaskGenerator(load(), settings).search(source[0])
@@ -87,6 +92,8 @@ def find_in_picture(
                     break
         found = sorted(search.found(), key=lambda one: -one.area)
         _write_picture(writers, source[0], found)
+        if records is not None:
+            records.write(found)
         _conclude(writers, was_stopped)
     stopped = [f"Stopped after {done} of {search.points} points: what was found there is written."]
     return Found([f"{len(found)} masks", *(stopped if was_stopped else [])], was_stopped)

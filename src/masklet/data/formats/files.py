@@ -49,7 +49,7 @@ def read_json(path: Path, max_bytes: int = MAX_RECORD_JSON_BYTES) -> Any:
 
 def write_json(document: Any, path: Path) -> None:
     """Writes a document in whole or not at all, making its folder."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         json.dump(document, file, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -137,7 +137,7 @@ def names_in(list_file: Path) -> list[str]:
 
 def write_names(names: Iterable[str], list_file: Path) -> None:
     """Writes a list of videos in whole or not at all, making its folder."""
-    with _replacing(list_file) as file:
+    with replacing(list_file) as file:
         file.writelines(f"{name}\n" for name in names)
 
 
@@ -255,7 +255,7 @@ def _video_in(line: str) -> str:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
+def replacing(path: Path) -> Iterator[TextIO]:
     """A file that takes the place of another one when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from masklet.memory import MemoryBank
 from masklet.model import arithmetic, hiera, memory_attention
-from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic, Computes, choose_arithmetic
+from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic, Computes, Kept, choose_arithmetic
 from masklet.model.attention import Placed, RotaryAttention
 from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
 from masklet.model.hiera import BlockShape, HieraBlock
-from masklet.model.layers import Mlp
+from masklet.model.layers import Depthwise, Mlp
+from masklet.model.mobile import Convolution
 from masklet.model.outputs import FrameMemory
 from masklet.model.positions import Rotation, quarter_turn, rotary_angles, rotate
 from masklet.model.prompt_encoder import PromptBatch
@@ -143,6 +146,35 @@ def test_windows_are_filled_up_as_published(way, hw: tuple[int, int], strip_numb
     expected = published_windows(block, x)
     assert_close(block(x), expected, 1e-5)
     assert_close(told(block, way[0])(x), expected, way[1])
+
+
+@pytest.mark.parametrize("limit", [None, 0.5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("layer", [nn.Conv2d(8, 12, 1), Depthwise(8, 5)], ids=["pixelwise", "depthwise"])
+def test_convolutions_give_what_torch_gives(way, layer: nn.Conv2d, stride: int, limit: float | None):
+    layer.stride = (stride, stride)
+    kept = Kept()
+    for size in (9, 9, 12):
+        x = torch.randn(2, 8, size, size).contiguous(memory_format=torch.channels_last)
+        expected = layer(x) if limit is None else layer(x).clamp(0, limit)
+        assert_close(way[0].convolve(x, layer, kept, limit), expected, way[1])
+
+
+def test_kept_weights_follow_the_parameters():
+    layer, x, kept = nn.Conv2d(8, 12, 1), torch.randn(2, 8, 9, 9), Kept()
+    EXACT.convolve(x, layer, kept)
+    layer.weight.mul_(2)
+    assert_close(EXACT.convolve(x, layer, kept), layer(x), 1e-5)
+    layer.load_state_dict({name: torch.randn_like(part) for name, part in layer.state_dict().items()}, assign=True)
+    assert_close(EXACT.convolve(x, layer, kept), layer(x), 1e-5)
+
+
+def test_what_was_kept_is_neither_copied_nor_saved():
+    layer, x = Convolution(nn.Conv2d(8, 12, 1)), torch.randn(2, 8, 9, 9)
+    told(layer, EXACT)(x)
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):  # noqa: S301 (our own bytes)
+        copied.conv.weight.mul_(-1)
+        assert_close(copied(x), F.relu6(copied.conv(x)), 1e-5)
 
 
 def test_what_is_thought_in_parts_is_the_same():

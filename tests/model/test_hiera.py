@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 
+from masklet.model.arithmetic import Kept
 from masklet.model.config import HieraConfig
 from masklet.model.hiera import Hiera, block_shapes, from_windows, pool_2x2, to_windows
 
@@ -42,7 +43,7 @@ def test_positions_that_are_kept_follow_the_weights_and_the_size():
 
     def assert_fresh() -> None:
         kept = [trunk(picture)[0] for picture in (small, large, small)]
-        trunk._positions.clear()
+        trunk._kept_position = Kept()
         torch.testing.assert_close(kept, [trunk(picture)[0] for picture in (small, large, small)], atol=0, rtol=0)
 
     with torch.no_grad():

@@ -7,13 +7,17 @@ fast as the fused one where products of bfloat16 numbers have instructions of th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from masklet.model.precision import PRECISIONS, Precision
+
+Made = TypeVar("Made")
 
 SCORES_BYTES = 8 << 20
 """Attention's scores that are held at once: they shall stay in the processor's cache."""
@@ -72,6 +76,45 @@ class Arithmetic:
             return n <= WINDOW
         return min(n, m) > WINDOW and value_bhmc.shape[3] == query_bhnd.shape[3] and self.has_tiles
 
+    def convolve(self, x_bchw: Tensor, conv: nn.Conv2d, kept: Kept, limit: float | None = None) -> Tensor:
+        """A convolution in ``dtype``; what is below 0 or above ``limit`` becomes these.
+
+        On a processor without gradients by oneDNN, with weights in its own order, which ``kept`` holds: to put them
+        into it takes longer than many a convolution of a small network.
+        """
+        if not self.by_products or not _has_onednn(x_bchw):
+            convolved_bchw = conv(x_bchw)
+            return convolved_bchw if limit is None else F.hardtanh(convolved_bchw, 0.0, limit, inplace=True)
+        x_bchw = x_bchw.to(self.dtype)
+        ordered, bias = kept.get((self.dtype, *x_bchw.shape), conv, lambda: _ordered(conv, x_bchw))
+        activation = ("none", []) if limit is None else ("hardtanh", [0.0, limit])
+        sizes = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        return torch.ops.mkldnn._convolution_pointwise(x_bchw, ordered, bias, *sizes, *activation, "")
+
+
+class Kept:
+    """What is made of a module's parameters for one kind of input, until either changes. Copies begin empty."""
+
+    def __init__(self) -> None:
+        self._made_of: Hashable = None
+        self._made: Any = None
+
+    def get(self, kind: Hashable, module: nn.Module, make: Callable[[], Made]) -> Made:
+        """What was made of them last time, or what ``make`` makes now."""
+        parts = list(module.parameters(recurse=False))
+        if any(part.is_inference() for part in parts):  # nobody can tell whether they changed
+            return make()
+        made_of = (kind, *((part.data_ptr(), part._version) for part in parts))
+        if made_of != self._made_of:
+            self._made_of, self._made = made_of, make()
+        return self._made
+
+    def __deepcopy__(self, memo: object) -> Kept:
+        return Kept()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        return Kept, ()
+
 
 PLAIN = Arithmetic()
 EXACT = Arithmetic(on_processor=True)
@@ -125,9 +168,20 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     # Of numbers that do not lie side by side oneDNN takes its reference code, which is hundreds of times slower, and
     # torch would make one product for each row of the grid.
     x = x.contiguous()
-    if torch.backends.mkldnn.is_available() and x.device.type == "cpu":
+    if _has_onednn(x):
         return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, "none", [], "")
     return F.linear(x, weight, bias)
+
+
+def _has_onednn(x: Tensor) -> bool:
+    return torch.backends.mkldnn.is_available() and x.device.type == "cpu"
+
+
+def _ordered(conv: nn.Conv2d, x_bchw: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weights in the order in which oneDNN wants them for such an input, and the bias."""
+    weight, bias = (None if part is None else part.detach().to(x_bchw.dtype) for part in (conv.weight, conv.bias))
+    sizes = (conv.padding, conv.stride, conv.dilation, conv.groups)
+    return torch.ops.mkldnn._reorder_convolution_weight(weight, *sizes, x_bchw.shape), bias
 
 
 def product(a_nk: Tensor, b_mk: Tensor) -> Tensor:

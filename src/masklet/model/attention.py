@@ -8,13 +8,37 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from masklet.model.arithmetic import Computes, attend
+from masklet.model.arithmetic import Computes, Kept, attend
 from masklet.model.layers import Linear
 from masklet.model.positions import Rotation, quarter_turn, rotate
 
 
+TURNED_NUMBERS = 1 << 20
+"""So many numbers are turned at once: they shall stay in the processor's cache."""
+
+
+class TurnableLinear(Linear):
+    """Keeps its weights together with those that give the same tokens turned by a quarter, while nothing learns."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs)
+        self._kept = Kept()
+
+    def twice(self, x_bnc: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens, and the same tokens turned by a quarter, (b, n, outputs) each, out of one product."""
+        weight, bias = self._kept.get(None, self, self._doubled)
+        tokens_bnc, quarters_bnc = self.arithmetic.linear(x_bnc, weight, bias).chunk(2, dim=-1)
+        return tokens_bnc, quarters_bnc
+
+    def _doubled(self) -> tuple[Tensor, Tensor]:
+        return torch.cat([self.weight, quarter_turn(self.weight)]), torch.cat([self.bias, quarter_turn(self.bias)])
+
+
 class Attention(nn.Module, Computes):
     """Scaled dot-product attention of ``heads`` heads over ``inner`` channels in total."""
+
+    projection: type[Linear] = Linear
+    """Makes queries and keys."""
 
     def __init__(
         self,
@@ -28,8 +52,8 @@ class Attention(nn.Module, Computes):
         super().__init__()
         inner = inner or width
         self.heads = heads
-        self.query = Linear(width, inner)
-        self.key = Linear(key_width or width, inner)
+        self.query = self.projection(width, inner)
+        self.key = self.projection(key_width or width, inner)
         self.value = Linear(value_width or width, inner)
         self.out = Linear(inner, width)
 
@@ -72,6 +96,10 @@ class RotaryAttention(Attention):
     softmax(s) (v W + b) = (softmax(s) v) W + b.
     """
 
+    projection = TurnableLinear
+    query: TurnableLinear
+    key: TurnableLinear
+
     def forward(  # type: ignore[override]
         self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor, rotation: Rotation, placed: Placed | None = None
     ) -> Tensor:
@@ -94,7 +122,7 @@ class RotaryAttention(Attention):
         heads = zip(mixed_bhnc.unbind(1), weights, biases, strict=True)
         return torch.stack([self.arithmetic.linear(*head) for head in heads], dim=1)
 
-    def _turned(self, layer: Linear, x_bmc: Tensor, placed: Placed) -> Tensor:
+    def _turned(self, layer: TurnableLinear, x_bmc: Tensor, placed: Placed) -> Tensor:
         """(b, m, c) -> (b, h, m, d), projected and turned as the tokens lie.
 
         Tokens that are turned by a quarter come out of the same product as they themselves, by weights that are
@@ -107,13 +135,13 @@ class RotaryAttention(Attention):
             grids_bhgnd = projected_bhmd[:, :, :end].unflatten(2, (-1, cells))
             turned_bhmd = rotate(grids_bhgnd, placed.rotation.angles_nc).flatten(2, 3)
             return torch.cat([turned_bhmd, projected_bhmd[:, :, end:]], dim=2) if placed.unplaced else turned_bhmd
-        weight = torch.cat([layer.weight, quarter_turn(layer.weight)])
-        bias = torch.cat([layer.bias, quarter_turn(layer.bias)])
-        parts = [
-            placed.rotation.turn(*map(self._split, self.arithmetic.linear(grid_bnc, weight, bias).chunk(2, dim=-1)))
-            for grid_bnc in x_bmc[:, :end].split(cells, dim=1)
-        ]
+        at_once = max(TURNED_NUMBERS // (cells * layer.out_features), 1)
+        parts = []
+        for grids_bnc in x_bmc[:, :end].split(at_once * cells, dim=1):
+            pair = (self._split(half).unflatten(2, (-1, cells)) for half in layer.twice(grids_bnc))
+            parts.append(placed.rotation.turn(*pair).flatten(2, 3))
         if placed.unplaced:
             parts.append(self._split(layer(x_bmc[:, end:])))
         dtype = parts[0].dtype
         return torch.cat([part.to(dtype) for part in parts], dim=2) if len(parts) > 1 else parts[0]
+

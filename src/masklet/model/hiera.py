@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from masklet.model.arithmetic import Computes
+from masklet.model.arithmetic import Computes, Kept
 from masklet.model.config import HieraConfig
 from masklet.model.layers import DropPath, Linear, Mlp
 
@@ -154,7 +154,7 @@ class Hiera(nn.Module):
         self.window_position = nn.Parameter(torch.zeros(1, c, WINDOW_POSITION, WINDOW_POSITION))
         self.blocks = nn.ModuleList(HieraBlock(shape) for shape in block_shapes(config))
         self.stage_ends = {end - 1 for end in accumulate(config.blocks)}
-        self._positions: dict[tuple[int, ...], Tensor] = {}
+        self._kept_position = Kept()
 
     def forward(self, images_bchw: Tensor) -> list[Tensor]:
         x_bchw = self.patches(images_bchw.contiguous(memory_format=torch.channels_last))
@@ -169,13 +169,9 @@ class Hiera(nn.Module):
 
     def _position(self, h: int, w: int) -> Tensor:
         """Where the cells of an h x w grid are: (1, h, w, c). Kept while nothing learns and no weight changes."""
-        parts = (self.background_position, self.window_position)
-        if torch.is_grad_enabled() or any(part.is_inference() for part in parts):
+        if torch.is_grad_enabled():
             return self._made_position(h, w)
-        made_of = (h, w, *(number for part in parts for number in (part.data_ptr(), part._version)))
-        if made_of not in self._positions:
-            self._positions = {made_of: self._made_position(h, w).contiguous()}
-        return self._positions[made_of]
+        return self._kept_position.get((h, w), self, lambda: self._made_position(h, w).contiguous())
 
     def _made_position(self, h: int, w: int) -> Tensor:
         background = F.interpolate(self.background_position, size=(h, w), mode="bicubic")

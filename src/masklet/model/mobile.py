@@ -9,20 +9,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from masklet.model.arithmetic import Computes, Kept
 from masklet.model.config import MobileConfig, MobileStage
 from masklet.model.layers import Depthwise
 
+RELU6 = 6.0
 
-class Convolution(nn.Module):
+
+class Convolution(nn.Module, Computes):
     """Convolution, then perhaps ReLU6."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool = True):
         super().__init__()
         self.conv = conv
-        self.activation = nn.ReLU6(inplace=True) if relu else nn.Identity()
+        self.limit = RELU6 if relu else None
+        self._kept = Kept()
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        return self.activation(self.conv(x_bchw))
+        return self.arithmetic.convolve(x_bchw, self.conv, self._kept, self.limit)
 
 
 class InvertedResidual(nn.Module):
@@ -67,5 +71,5 @@ class Mobile(nn.Module):
         for index, stage in enumerate(self.stages):
             x_bchw = stage(x_bchw)
             if index in self.outputs:
-                maps.append(x_bchw)
+                maps.append(x_bchw.float())
         return maps

@@ -7,7 +7,7 @@ fast as the fused one where products of bfloat16 numbers have instructions of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,9 @@ Made = TypeVar("Made")
 
 SCORES_BYTES = 8 << 20
 """Attention's scores that are held at once: they shall stay in the processor's cache."""
+MANY_ROWS = 256
+"""In float32 so many queries are compared at once even beyond that: oneDNN puts the keys into its own order anew for
+every product."""
 WINDOW = 256
 """Up to so many queries, torch's fused attention is the faster one in float32; beyond so many queries and keys, in
 bfloat16 on tiles."""
@@ -45,14 +48,16 @@ class Arithmetic:
         """Whether the processor multiplies tiles of such numbers, for which torch's fused attention is made."""
         return self.on_processor and self.dtype == torch.bfloat16 and processor_has_tiles()
 
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows."""
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, kept: Kept | None = None) -> Tensor:
+        """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows. ``kept`` holds rounded parameters."""
         if self == PLAIN or torch.is_grad_enabled():
             return F.linear(x, weight, bias)
         if x.numel() <= FEW_ROWS * x.shape[-1]:
             return F.linear(x.to(weight.dtype), weight, bias)
-        x, weight = x.to(self.dtype), weight.to(self.dtype)
-        return processor_linear(x, weight, None if bias is None else bias.to(self.dtype))
+        parts = [weight] if bias is None else [weight, bias]
+        if kept is not None and self.dtype != weight.dtype:
+            parts = kept.get(self.dtype, parts, lambda: [part.to(self.dtype) for part in parts])
+        return processor_linear(x.to(self.dtype), *(part.to(self.dtype) for part in parts))
 
     def attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None = None) -> Tensor:
         """Scaled dot-product attention without gradients: (b, h, n, c).
@@ -62,7 +67,7 @@ class Arithmetic:
         """
         query, key, value = (x.to(self.dtype) for x in (query_bhnd, key_bhmd, value_bhmc))
         n, m = query.shape[2], key.shape[2]
-        rows = max(SCORES_BYTES // (m * self.dtype.itemsize), 1)
+        rows = max(SCORES_BYTES // (m * self.dtype.itemsize), MANY_ROWS if self.dtype == torch.float32 else 1)
         if not self.on_processor or self._is_fused_faster(query, key, value):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=_mask(bias_m, query))
         scaled = query * query.shape[-1] ** -0.5
@@ -86,22 +91,23 @@ class Arithmetic:
             convolved_bchw = conv(x_bchw)
             return convolved_bchw if limit is None else F.hardtanh(convolved_bchw, 0.0, limit, inplace=True)
         x_bchw = x_bchw.to(self.dtype)
-        ordered, bias = kept.get((self.dtype, *x_bchw.shape), conv, lambda: _ordered(conv, x_bchw))
+        kind = (self.dtype, *x_bchw.shape)
+        ordered, bias = kept.get(kind, conv.parameters(), lambda: _ordered(conv, x_bchw))
         activation = ("none", []) if limit is None else ("hardtanh", [0.0, limit])
         sizes = (conv.padding, conv.stride, conv.dilation, conv.groups)
         return torch.ops.mkldnn._convolution_pointwise(x_bchw, ordered, bias, *sizes, *activation, "")
 
 
 class Kept:
-    """What is made of a module's parameters for one kind of input, until either changes. Copies begin empty."""
+    """What is made of parameters for one kind of work, until either changes. Copies begin empty."""
 
     def __init__(self) -> None:
         self._made_of: Hashable = None
         self._made: Any = None
 
-    def get(self, kind: Hashable, module: nn.Module, make: Callable[[], Made]) -> Made:
+    def get(self, kind: Hashable, parameters: Iterable[Tensor], make: Callable[[], Made]) -> Made:
         """What was made of them last time, or what ``make`` makes now."""
-        parts = list(module.parameters(recurse=False))
+        parts = list(parameters)
         if any(part.is_inference() for part in parts):  # nobody can tell whether they changed
             return make()
         made_of = (kind, *((part.data_ptr(), part._version) for part in parts))

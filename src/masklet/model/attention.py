@@ -12,7 +12,6 @@ from masklet.model.arithmetic import Computes, Kept, attend
 from masklet.model.layers import Linear
 from masklet.model.positions import Rotation, quarter_turn, rotate
 
-
 TURNED_NUMBERS = 1 << 20
 """So many numbers are turned at once: they shall stay in the processor's cache."""
 
@@ -22,16 +21,17 @@ class TurnableLinear(Linear):
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs)
-        self._kept = Kept()
+        self.kept_twice = Kept()
 
     def twice(self, x_bnc: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens, and the same tokens turned by a quarter, (b, n, outputs) each, out of one product."""
-        weight, bias = self._kept.get(None, self, self._doubled)
+        weight, bias = self.kept_twice.get(self.arithmetic.dtype, self.parameters(), self._doubled)
         tokens_bnc, quarters_bnc = self.arithmetic.linear(x_bnc, weight, bias).chunk(2, dim=-1)
         return tokens_bnc, quarters_bnc
 
     def _doubled(self) -> tuple[Tensor, Tensor]:
-        return torch.cat([self.weight, quarter_turn(self.weight)]), torch.cat([self.bias, quarter_turn(self.bias)])
+        weight, bias = (torch.cat([part, quarter_turn(part)]) for part in (self.weight, self.bias))
+        return weight.to(self.arithmetic.dtype), bias.to(self.arithmetic.dtype)
 
 
 class Attention(nn.Module, Computes):
@@ -144,4 +144,3 @@ class RotaryAttention(Attention):
             parts.append(self._split(layer(x_bmc[:, end:])))
         dtype = parts[0].dtype
         return torch.cat([part.to(dtype) for part in parts], dim=2) if len(parts) > 1 else parts[0]
-

@@ -171,7 +171,8 @@ class Hiera(nn.Module):
         """Where the cells of an h x w grid are: (1, h, w, c). Kept while nothing learns and no weight changes."""
         if torch.is_grad_enabled():
             return self._made_position(h, w)
-        return self._kept_position.get((h, w), self, lambda: self._made_position(h, w).contiguous())
+        parts = (self.background_position, self.window_position)
+        return self._kept_position.get((h, w), parts, lambda: self._made_position(h, w).contiguous())
 
     def _made_position(self, h: int, w: int) -> Tensor:
         background = F.interpolate(self.background_position, size=(h, w), mode="bicubic")

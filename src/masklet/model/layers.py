@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masklet.model.arithmetic import Computes
+from masklet.model.arithmetic import Computes, Kept
 
 HIDDEN_NUMBERS = 1 << 21
 """Numbers between two layers that are held at once where nothing learns: they shall stay in the processor's cache."""
@@ -18,8 +18,12 @@ HIDDEN_NUMBERS = 1 << 21
 class Linear(nn.Linear, Computes):
     """A linear layer that computes as it is told."""
 
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs)
+        self.kept = Kept()
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
-        return self.arithmetic.linear(input, self.weight, self.bias)
+        return self.arithmetic.linear(input, self.weight, self.bias, self.kept)
 
 
 class LayerNorm2d(nn.LayerNorm):

@@ -102,8 +102,8 @@ class MaskDecoder(nn.Module):
         position_1chw: Tensor,
     ) -> MaskPrediction:
         h, w = conditioned_ochw.shape[-2:]
-        image_onc = rearrange(once(conditioned_ochw) + once(dense_ochw), "o c h w -> o (h w) c")
-        position_1nc = rearrange(position_1chw, "o c h w -> o (h w) c")
+        image_onc = rearrange(once(conditioned_ochw) + once(dense_ochw), "o c h w -> o (h w) c").contiguous()
+        position_1nc = rearrange(position_1chw, "o c h w -> o (h w) c").contiguous()
         tokens_otc = torch.cat([self._own_tokens(len(prompt_tokens_opc)), prompt_tokens_opc], dim=1)
         tokens_otc, image_onc = self.transformer(tokens_otc, image_onc, position_1nc)
 

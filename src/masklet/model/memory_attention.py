@@ -94,7 +94,7 @@ class MemoryAttention(nn.Module):
         _, c, h, w = stride16_ochw.shape
         rotation = Rotation(rotary_angles(self.head_width, h, w, stride16_ochw.device))
         placed_ochw = stride16_ochw + self.position_weight * sine_grid(c, h, w, stride16_ochw.device)
-        frame_onc = rearrange(placed_ochw, "o c h w -> o (h w) c")
+        frame_onc = rearrange(placed_ochw, "o c h w -> o (h w) c").contiguous()
         first, others = self.layers[0], self.layers[1:]
         assert isinstance(first, MemoryAttentionLayer)
         around_onc = first.look_around(frame_onc, rotation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ def machine() -> dict[str, Any]:
         "processor": _model() or platform.processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "instructions": os.environ.get("ONEDNN_MAX_CPU_ISA", "all"),
     }
 
 

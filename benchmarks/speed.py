@@ -6,11 +6,13 @@ automatic masks of a picture, and the peak of memory. Every system takes its tur
 precisions; the median, the lowest and the highest time are told, and the ratio to the fastest setting of the package.
 Operations are counted, and with the machine's best measured matrix product they give the share that is made use of.
 
+The process keeps its freed memory, as one that called `masklet.load` does, which speeds up both.
 Weights are seeded and pictures are drawn by a folder like tests/parity, so nothing is downloaded.
 
 Command: .venv-peers/bin/python benchmarks/speed.py --case encode --out benchmarks/results/encode.json
 Needs the environment that benchmarks/peers.py makes; `--ours` leaves the package out and works without it. The last
-line printed is JSON. benchmarks/speed_page.py makes docs/speed.md of such files. Time on two cores: minutes a case.
+line printed is JSON. With ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the environment a processor with AMX does without it.
+benchmarks/speed_page.py makes docs/speed.md of such files. Time on two cores: minutes a case.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from masklet.model.device import shapes_only
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.process import keep_freed_memory
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "parity"
 PICTURE_HW = (1200, 1800)
@@ -248,6 +251,7 @@ def main(
     if case == "memory":
         found["peak_mib"] = peaks(kinds, folder, image_size)
     else:
+        keep_freed_memory()
         reference = Reference(folder, image_size)
         systems = [kind(reference) for kind in kinds]
         for system in systems if precisions else []:

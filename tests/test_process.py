@@ -1,5 +1,6 @@
 """masklet.process."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -26,6 +27,9 @@ def use():
         libc.free(block)
 
 assert sys.argv[1] != "keep" or keep_freed_memory()
+if sys.argv[1] == "load":
+    import masklet
+    masklet.load()
 for _ in range(3):
     use()
 begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -35,14 +39,21 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
 """
 
 
-def faults(how: str) -> int:
+def faults(how: str, **environment: str) -> int:
     """Pages that the kernel was asked for while large blocks come and go."""
-    return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, "-c", FAULTS, how]
+    environment = {**os.environ, **environment}
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
 def test_memory_that_was_freed_is_used_again_without_the_kernel() -> None:
     assert faults("keep") < faults("as usual") / 10
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+def test_a_process_that_loads_a_network_keeps_its_freed_memory_unless_told_not_to() -> None:
+    assert faults("load") < faults("load", MASKLET_KEEPS_FREED_MEMORY="0") / 10
 
 
 def test_a_system_that_cannot_be_asked_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,18 @@ def test_attention_by_products_gives_what_the_fused_one_gives(way, scores_bytes:
     assert_close(way[0].attend(query, key, value), F.scaled_dot_product_attention(query, key, value), way[1])
 
 
+@pytest.mark.parametrize(("queries", "keys"), [(200, 8), (8, 200)])
+@pytest.mark.parametrize("objects", [1, 2])
+@pytest.mark.parametrize("is_biased", [True, False])
+def test_few_keys_or_queries_give_what_the_fused_one_gives(way, queries, keys, objects, is_biased):
+    query, key, value = torch.randn(2, 3, queries, 16), torch.randn(objects, 3, keys, 16), torch.randn(2, 3, keys, 16)
+    bias = torch.randn(keys) if is_biased else None
+    expected = F.scaled_dot_product_attention(
+        query, key.expand(2, -1, -1, -1), value, attn_mask=None if bias is None else bias[None, None, None]
+    )
+    assert_close(way[0].attend(query, key, value, bias), expected, way[1])
+
+
 @pytest.mark.parametrize("scores_bytes", [1 << 20, 1024])
 def test_one_query_or_value_stands_for_all(way, scores_bytes: int, monkeypatch):
     monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)
@@ -105,6 +117,17 @@ def test_many_queries_get_the_same_with_tiles_and_without(has_tiles: bool, monke
     monkeypatch.setattr(arithmetic, "processor_has_tiles", lambda: has_tiles)
     query, key, value = (torch.randn(1, 2, 300, 16) for _ in range(3))
     assert_close(BFLOAT16.attend(query, key, value), F.scaled_dot_product_attention(query, key, value), 3e-2)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "has_tiles"), [(None, True), ("avx512_core_amx", True), ("ALL", True), ("AVX512_CORE_BF16", False)]
+)
+def test_tiles_that_onednn_may_not_use_are_not_there(allowed: str | None, has_tiles: bool, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if allowed:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
+    assert arithmetic.processor_has_tiles() is has_tiles
 
 
 @pytest.mark.parametrize("heads", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from masklet.model.device import shapes_only
 from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.model.trades import traded
+from masklet.process import keep_freed_memory
 
 LISTED = 8
 """Names of tensors in an error message, per kind of trouble."""
@@ -34,6 +36,9 @@ def load_network(
     trades: Trades = NO_TRADES,
 ) -> SegmentationNetwork:
     """A network with its weights, float32, in evaluation mode.
+
+    The process keeps its freed memory from then on, as ``masklet.process.keep_freed_memory`` says; with
+    ``MASKLET_KEEPS_FREED_MEMORY=0`` in the environment it does not.
 
     Args:
         name_or_path: a name that ``masklet models`` lists (downloaded when it is not cached yet); or a file: published
@@ -54,6 +59,8 @@ def load_network(
         DownloadError: the weights could not be downloaded.
         ValueError: an unknown precision, or trades that the network cannot make.
     """
+    if os.environ.get("MASKLET_KEEPS_FREED_MEMORY", "1") != "0":
+        keep_freed_memory()
     network = read_network(weights_path(name_or_path))
     if trades != NO_TRADES:
         network = traded(network, trades)

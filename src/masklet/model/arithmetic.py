@@ -7,6 +7,7 @@ fast as the fused one where products of bfloat16 numbers have instructions of th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ every product."""
 WINDOW = 256
 """Up to so many queries, torch's fused attention is the faster one in float32; beyond so many queries and keys, in
 bfloat16 on tiles."""
+FEW = 16
+"""One has few of what the other has so many times as many of."""
 FEW_ROWS = 64
 """Up to so many rows, converting a weight takes longer than the faster product spares."""
 
@@ -71,12 +74,16 @@ class Arithmetic:
         if not self.on_processor or self._is_fused_faster(query, key, value):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=_mask(bias_m, query))
         scaled = query * query.shape[-1] ** -0.5
+        if _are_few(m, n):
+            return _few_keys(scaled, key, value, bias_m)
         if rows >= n and self.dtype != torch.float32:
             return _small_heads(scaled, key, value, bias_m, heads_at_once=rows // n)
         return _large_heads(scaled, key, value, bias_m, rows)
 
     def _is_fused_faster(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor) -> bool:
         n, m = query_bhnd.shape[2], key_bhmd.shape[2]
+        if _are_few(m, n) or _are_few(n, m):
+            return n < m
         if self.dtype == torch.float32:
             return n <= WINDOW
         return min(n, m) > WINDOW and value_bhmc.shape[3] == query_bhnd.shape[3] and self.has_tiles
@@ -156,8 +163,10 @@ def processor_has_bfloat16() -> bool:
 
 
 def processor_has_tiles() -> bool:
-    """Whether it has AMX."""
-    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    """Whether it has AMX and the user does not keep oneDNN from it."""
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    is_allowed = allowed in ("DEFAULT", "ALL") or "AMX" in allowed
+    return is_allowed and getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 def gpu_has_bfloat16(device: torch.device) -> bool:
@@ -214,6 +223,17 @@ def _mask(bias_m: Tensor | None, query_bhnd: Tensor) -> Tensor | None:
 
 def _weights(scores: Tensor, bias_m: Tensor | None) -> Tensor:
     return scores.softmax(-1) if bias_m is None else (scores + bias_m.to(scores.dtype)).softmax(-1)
+
+
+def _are_few(count: int, others: int) -> bool:
+    return FEW * count <= others
+
+
+def _few_keys(scaled_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None) -> Tensor:
+    """Each key's scores lie side by side, as many queries do: sums over short rows are slow."""
+    scores_bhmn = key_bhmd @ scaled_bhnd.transpose(-2, -1)
+    weights_bhmn = (scores_bhmn if bias_m is None else scores_bhmn + bias_m.to(scores_bhmn.dtype)[:, None]).softmax(-2)
+    return weights_bhmn.transpose(-2, -1) @ value_bhmc
 
 
 def _small_heads(

@@ -19,8 +19,8 @@ class _Tensors:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return replace(self, **{k: v.to(*args, **kwargs) for k, v in moved.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
 
-    def rows(self: R, index: Tensor) -> R:
-        """The rows ``index`` of every tensor along the batch axis."""
+    def rows(self: R, index: Tensor | slice) -> R:
+        """The rows ``index`` of every tensor along the batch axis; those of a slice are not copied."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return replace(self, **{k: v[index] for k, v in values.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
 

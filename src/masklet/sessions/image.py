@@ -101,10 +101,10 @@ class ImageSession:
             stability=self.settings.stability,
         )
         low_res_okhw = prediction.logits_okhw.float()
-        logits = masks.resize_logits(self._cleaned(low_res_okhw), image_hw).cpu().numpy()
+        logits_okhw = masks.resize_logits(self._cleaned(low_res_okhw), image_hw)
         arrays = (
-            logits > self.settings.mask_threshold,
-            logits,
+            (logits_okhw > self.settings.mask_threshold).cpu().numpy(),
+            logits_okhw.cpu().numpy(),
             low_res_okhw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy(),
             prediction.iou_ok.float().cpu().numpy(),
             prediction.presence_o.float().sigmoid().cpu().numpy(),
@@ -161,7 +161,7 @@ class ImageSession:
         features = self.features
         if not 0 <= image < len(self._image_hws):
             raise IndexError(f"there is no picture {image}; the pictures are 0 to {len(self._image_hws) - 1}")
-        return features.rows(torch.tensor([image])), self._image_hws[image]
+        return features.rows(slice(image, image + 1)), self._image_hws[image]
 
     def _mask_logits(self, mask: Mask | np.ndarray | Tensor, image_hw: tuple[int, int], objects: int) -> Tensor:
         """(o, 1, side, side) logits for the prompt encoder."""

@@ -19,6 +19,7 @@ from masklet.checkpoints import from_published
 from masklet.model.config import MODELS, NetworkConfig
 from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.process import keep_freed_memory
 from masklet.prompts import Points
 from masklet.sessions.everything import MaskGenerator
 from masklet.sessions.image import ImageSession
@@ -52,13 +53,30 @@ class Reference:
             Image.fromarray(self.picture(t)).save(folder / f"{t:05d}.jpg", quality=95)
 
 
-class Ours:
-    """masklet."""
+class Contestant:
+    """What all of them can do."""
+
+    def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
+        """Masks (objects, h, w) of one frame after the other, the objects shown on the first."""
+        raise NotImplementedError
+
+    def begin(self, folder: Path, objects: int) -> None:
+        """Gets ready to follow."""
+        self._steps = self.follow(folder, objects)
+
+    def step(self) -> np.ndarray:
+        """The next frame's masks."""
+        return next(self._steps)
+
+
+class Ours(Contestant):
+    """masklet, in a process like any that has called ``masklet.load``."""
 
     name = "masklet"
     precisions: tuple[Precision, ...] = ("auto", "exact", "plain")
 
     def __init__(self, reference: Reference):
+        keep_freed_memory()
         self._network = SegmentationNetwork(our_config(reference.image_size)).eval()
         self._network.load_state_dict(from_published(reference.weights()))
         self._picture = ImageSession(self._network)
@@ -85,7 +103,7 @@ class Ours:
                 yield result.masks_ohw
 
 
-class Theirs:
+class Theirs(Contestant):
     """The published package."""
 
     name = "sam2"

@@ -6,7 +6,7 @@ automatic masks of a picture, and the peak of memory. Every system takes its tur
 precisions; the median, the lowest and the highest time are told, and the ratio to the fastest setting of the package.
 Operations are counted, and with the machine's best measured matrix product they give the share that is made use of.
 
-The process keeps its freed memory, as one that called `masklet.load` does, which speeds up both.
+Each system works in a process of its own, masklet in one that keeps its freed memory as after `masklet.load`.
 Weights are seeded and pictures are drawn by a folder like tests/parity, so nothing is downloaded.
 
 Command: .venv-peers/bin/python benchmarks/speed.py --case encode --out benchmarks/results/encode.json
@@ -22,7 +22,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from apart import Apart, apart
 from contestants import Ours, Reference, Theirs, our_config
 from machine import machine
 from masklet.memory import MemoryBank
@@ -41,7 +42,6 @@ from masklet.model.device import shapes_only
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.process import keep_freed_memory
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "parity"
 PICTURE_HW = (1200, 1800)
@@ -56,11 +56,8 @@ class Times:
         self.seconds: dict[str, list[float]] = {}
         self.shown: dict[str, np.ndarray] = {}
 
-    def take(self, name: str, work: Callable[[], Any]) -> Any:
-        begin = time.perf_counter()
-        result = work()
-        self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
-        return result
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds.setdefault(name, []).append(seconds)
 
     def summary(self) -> dict[str, Any]:
         """Times by contestant, with the ratio to the package's best."""
@@ -78,51 +75,33 @@ class Times:
         }
 
 
-def encode(systems: Sequence[Any], reference: Reference, rounds: int) -> Times:
-    times, picture = Times(), reference.picture()
-    for name, system, precision in turns(systems, rounds, times):
-        with system.computing(precision):
-            times.shown[name] = times.take(name, lambda system=system: system.encode(picture))
-    return times
+def encode(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times:
+    return take_turns(systems, rounds, "encode", reference.picture())
 
 
-def click_on_it(systems: Sequence[Any], reference: Reference, rounds: int) -> Times:
-    times = Times()
+def click_on_it(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times:
     for system in systems:
-        system.encode(reference.picture())
-    for name, system, precision in turns(systems, rounds, times):
-        with system.computing(precision):
-            times.shown[name] = times.take(name, system.click)
-    return times
+        system.timed(system.precisions[0], "encode", reference.picture())
+    return take_turns(systems, rounds, "click")
 
 
-def everything(systems: Sequence[Any], reference: Reference, rounds: int, points: int = 16) -> Times:
-    times, picture = Times(), reference.picture(hw=PICTURE_HW)
-    for name, system, precision in turns(systems, rounds, times, warm_up=False):
-        with system.computing(precision):
-            times.take(name, lambda system=system: system.everything(picture, points))
-    return times
+def everything(systems: Sequence[Apart], reference: Reference, rounds: int, points: int = 16) -> Times:
+    return take_turns(systems, rounds, "everything", reference.picture(hw=PICTURE_HW), points, warm_up=False)
 
 
-def track(systems: Sequence[Any], reference: Reference, rounds: int, objects: int = 1) -> Times:
+def track(systems: Sequence[Apart], reference: Reference, rounds: int, objects: int = 1) -> Times:
     """Every system follows through one video, with its precisions by turns once the memory is full."""
-    times = Times()
     most = max(len(system.precisions) for system in systems)
     with TemporaryDirectory() as folder:
         reference.write_clip(Path(folder), FILLED + rounds * most)
-        followed = [system.follow(Path(folder), objects) for system in systems]
-        for system, steps in zip(systems, followed, strict=True):
-            with system.computing(system.precisions[0]):
-                for _ in range(FILLED):
-                    next(steps)
-        steps_of = {system.name: steps for system, steps in zip(systems, followed, strict=True)}
-        for name, system, precision in turns(systems, rounds, times, warm_up=False):
-            with system.computing(precision):
-                times.take(name, lambda system=system: next(steps_of[system.name]))
-    return times
+        for system in systems:
+            system.timed(system.precisions[0], "begin", Path(folder), objects)
+            for _ in range(FILLED):
+                system.timed(system.precisions[0], "step")
+        return take_turns(systems, rounds, "step", warm_up=False)
 
 
-CASES: dict[str, Callable[[Sequence[Any], Reference, int], Times]] = {
+CASES: dict[str, Callable[[Sequence[Apart], Reference, int], Times]] = {
     "encode": encode,
     "click": click_on_it,
     "track": track,
@@ -131,15 +110,19 @@ CASES: dict[str, Callable[[Sequence[Any], Reference, int], Times]] = {
 }
 
 
-def turns(systems: Sequence[Any], rounds: int, times: Times, *, warm_up: bool = True) -> Iterator[tuple[str, Any, str]]:
-    """(contestant, its system, its precision), round after round; what a first round to warm up took is forgotten."""
-    for _ in range(rounds + warm_up):
+def take_turns(systems: Sequence[Apart], rounds: int, verb: str, *arguments: Any, warm_up: bool = True) -> Times:
+    """All contestants in all their precisions, round after round; what a first one to warm up took is forgotten."""
+    times = Times()
+    for count in range(rounds + warm_up):
+        if count == warm_up:
+            times.seconds.clear()
         for system in systems:
             for precision in system.precisions:
-                yield f"{system.name} {precision}", system, precision
-        if warm_up:
-            times.seconds.clear()
-            warm_up = False
+                seconds, shown = system.timed(precision, verb, *arguments)
+                times.add(f"{system.name} {precision}", seconds)
+                if shown is not None:
+                    times.shown[f"{system.name} {precision}"] = shown
+    return times
 
 
 def operations(image_size: int) -> dict[str, float]:
@@ -191,7 +174,9 @@ def best_products(side: int = 2048, runs: int = 5) -> dict[str, float]:
         times = Times()
         with torch.inference_mode():
             for way in ways * runs:
-                times.take(name, way)
+                begin = time.perf_counter()
+                way()
+                times.add(name, time.perf_counter() - begin)
         found[name] = 2 * side**3 / min(times.seconds[name]) / 1e9
     return found
 
@@ -251,13 +236,11 @@ def main(
     if case == "memory":
         found["peak_mib"] = peaks(kinds, folder, image_size)
     else:
-        keep_freed_memory()
-        reference = Reference(folder, image_size)
-        systems = [kind(reference) for kind in kinds]
-        for system in systems if precisions else []:
-            system.precisions = tuple(one for one in system.precisions if one in str(precisions).split(","))
         found["best_gflops"], found["gflop"] = best_products(), operations(image_size).get(case)
-        times = CASES[case](systems, reference, rounds)
+        with apart(kinds, folder, image_size) as systems:
+            for system in systems if precisions else []:
+                system.precisions = tuple(one for one in system.precisions if one in str(precisions).split(","))
+            times = CASES[case](systems, Reference(folder, image_size), rounds)
         found |= {"times": times.summary(), "iou": agreement(times.shown)}
         for name, one in found["times"].items():
             span = f"({one['low_s']:.3f} to {one['high_s']:.3f})"

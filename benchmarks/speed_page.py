@@ -33,21 +33,26 @@ network does. The ways differ in rounding only. A ratio below 1 is faster than t
 
 
 def page(results: Iterable[dict[str, Any]]) -> str:
-    by_case = {result["case"]: result for result in results}
+    by_case: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        by_case.setdefault(result["case"], []).append(result)
     parts = [INTRODUCTION]
     parts += ["\n".join(case_lines(title, by_case[case])) for case, title in TITLES.items() if case in by_case]
-    if "trades" in by_case:
-        parts.append("\n".join(trades_lines(by_case["trades"])))
-    if "memory" in by_case:
-        parts.append("\n".join(memory_lines(by_case["memory"])))
+    parts += ["\n".join(trades_lines(one)) for one in by_case.get("trades", [])]
+    parts += ["\n".join(memory_lines(one)) for one in by_case.get("memory", [])]
     missing = [title for case, title in TITLES.items() if case not in by_case]
     parts.append("\n".join(limits_lines(missing)))
     return "\n".join(parts)
 
 
-def case_lines(title: str, result: dict[str, Any]) -> Iterator[str]:
-    """A heading, the machine, and a table with a row for each contestant."""
+def case_lines(title: str, results: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A heading, and of every run the machine and a table with a row for each contestant."""
     yield f"## {title}\n"
+    for result in sorted(results, key=_limits):
+        yield from run_lines(result)
+
+
+def run_lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"{machine(result)}{counted(result)} Target for the ratio: {TARGETS[result['case']]}.\n"
     agrees = result.get("iou") or {}
     yield "| | median, s | lowest to highest | runs | ratio |" + (" IoU with float32 |" if agrees else "")
@@ -108,7 +113,15 @@ def limits_lines(missing: list[str]) -> Iterator[str]:
 def machine(result: dict[str, Any]) -> str:
     found = result["machine"]
     processor = found["processor"] or "a processor without a name"
-    return f"{processor}, {found['threads']} threads, torch {found['torch']}, {result['image_size']} px."
+    return (
+        f"{processor}{_limits(result)}, {found['threads']} threads, torch {found['torch']}, {result['image_size']} px."
+    )
+
+
+def _limits(result: dict[str, Any]) -> str:
+    """Nothing, or what oneDNN was kept to."""
+    instructions = result["machine"].get("instructions", "all")
+    return "" if instructions == "all" else f" kept to {instructions}"
 
 
 def counted(result: dict[str, Any]) -> str:

@@ -42,6 +42,15 @@ def test_every_contestant_has_a_row_with_its_times_and_its_ratio(page):
     assert "160 in float32" in found
 
 
+def test_runs_with_other_instructions_stand_beside_each_other(page):
+    whole = result("encode", times={"masklet auto": times(1.0, 0.5)})
+    kept = {**whole, "machine": {**MACHINE, "instructions": "AVX2"}, "times": {"masklet auto": times(3.0, 0.6)}}
+    found = page(kept, whole)
+    assert found.index("Some Processor, 2 threads") < found.index("Some Processor kept to AVX2, 2 threads")
+    assert found.index("| masklet auto | 1.000 |") < found.index("| masklet auto | 3.000 |")
+    assert found.count("## Encoding a picture") == 1
+
+
 def test_agreement_is_a_column_where_it_was_measured(page):
     found = page(result("click", times={"masklet auto": times(0.2, 0.4)}, iou={"masklet auto": 0.998765}))
     assert "| 0.40 | 0.9988 |" in found

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from masklet import masks
-from masklet.sessions.everything.enlarge import Enlarger, Patch, trimmed
+from masklet.sessions.everything import enlarge
+from masklet.sessions.everything.enlarge import Enlarged, Enlarger, Patch, trimmed
 
 SIZES = [(40, 56), (41, 97), (16, 16), (9, 30), (7, 5), (130, 16)]
 
@@ -19,15 +20,20 @@ def plainly_enlarged(logits_hw: np.ndarray, picture_hw: tuple[int, int]) -> np.n
     return masks.resize_logits(torch.from_numpy(logits_hw), picture_hw).numpy()
 
 
+@pytest.mark.parametrize("pixel_cost", [0, 1 << 30], ids=["along edges", "everywhere"])
 @pytest.mark.parametrize("picture_hw", SIZES)
 @pytest.mark.parametrize("at", [-1.0, 0.0, 1.5])
-def test_patch_and_area_are_those_of_the_plain_enlargement(picture_hw: tuple[int, int], at: float):
+def test_patch_and_area_are_those_of_the_plain_enlargement(
+    picture_hw: tuple[int, int], at: float, pixel_cost: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(enlarge, "PIXEL_COST", pixel_cost)
     enlarger = Enlarger((16, 16), picture_hw)
     for seed in range(5):
         logits_hw = smooth_logits(seed)
         expected = plainly_enlarged(logits_hw, picture_hw) > at
-        patch = enlarger.patch(logits_hw, at)
-        assert enlarger.area(logits_hw, at) == expected.sum()
+        enlarged = enlarger.enlarge(logits_hw)
+        patch = enlarged.patch(at)
+        assert enlarged.area(at) == expected.sum()
         assert np.array_equal(unpacked(patch, picture_hw), expected)
         if patch is not None:
             assert patch.box_px_xyxy[2] == np.flatnonzero(expected.any(axis=0))[-1]
@@ -41,33 +47,34 @@ def unpacked(patch: Patch | None, picture_hw: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def test_noise_is_enlarged_as_well():
+@pytest.mark.parametrize("pixel_cost", [0, 1])
+def test_noise_is_enlarged_as_well(pixel_cost: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(enlarge, "PIXEL_COST", pixel_cost)
     logits_hw = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
-    patch = Enlarger((16, 16), (60, 70)).patch(logits_hw, 0.0)
+    patch = Enlarger((16, 16), (60, 70)).enlarge(logits_hw).patch(0.0)
     assert np.array_equal(unpacked(patch, (60, 70)), plainly_enlarged(logits_hw, (60, 70)) > 0)
 
 
 @pytest.mark.parametrize("level", [-3.0, 0.0])
 def test_nothing_above_the_threshold_is_no_patch(level: float):
-    enlarger = Enlarger((16, 16), (40, 40))
-    logits_hw = np.full((16, 16), level, dtype=np.float32)
-    assert enlarger.patch(logits_hw, 0.0) is None
-    assert enlarger.area(logits_hw, 0.0) == 0
+    enlarged = Enlarger((16, 16), (40, 40)).enlarge(np.full((16, 16), level, dtype=np.float32))
+    assert enlarged.patch(0.0) is None
+    assert enlarged.area(0.0) == 0
 
 
 def test_values_are_computed_along_the_edge_only(monkeypatch: pytest.MonkeyPatch):
     computed = 0
-    original = Enlarger._values
+    original = Enlarged._values
 
-    def counted(self: Enlarger, logits_hw: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+    def counted(self: Enlarged, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         nonlocal computed
         computed += len(ys)
-        return original(self, logits_hw, ys, xs)
+        return original(self, ys, xs)
 
-    monkeypatch.setattr(Enlarger, "_values", counted)
+    monkeypatch.setattr(Enlarged, "_values", counted)
     y, x = np.mgrid[:128, :128]
     disc = (30 - np.hypot(y - 60, x - 70)).astype(np.float32)
-    assert Enlarger((128, 128), (640, 640)).area(disc, 0.0) == pytest.approx(np.pi * 150**2, rel=0.01)
+    assert Enlarger((128, 128), (640, 640)).enlarge(disc).area(0.0) == pytest.approx(np.pi * 150**2, rel=0.01)
     assert 0 < computed < 0.03 * 640 * 640
 
 

@@ -2,21 +2,28 @@
 
 A bilinearly enlarged pixel lies between its four low-res neighbours. Where all four are on one side of the threshold,
 so are all pixels among them; values are computed in the other fields only, which lie along the mask's edge. What comes
-out is the mask of the plain enlargement, pixel for pixel, at a small part of its time and memory.
+out is the mask of the plain enlargement, pixel for pixel, at a small part of its time and memory. Where edges are
+everywhere, the plain enlargement is made: a pixel of its own takes many times as long as one of a whole picture.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from masklet import masks
 from masklet.masks import Rle
 
 FIELDS_AT_ONCE = 4096
+PIXEL_COST = 32
+"""Of a single pixel, in pixels of a whole picture."""
 ROUNDING = 8 * np.finfo(np.float32).eps
 """Interpolation may leave the range of its neighbours by less than this, in parts of the largest logit."""
 
@@ -47,9 +54,10 @@ class Patch:
     def rle(self, picture_hw: tuple[int, int]) -> Rle:
         """COCO run lengths in a picture of this size."""
         height, width = picture_hw
-        columns_wh = np.zeros((self.mask.shape[1], self.mask.shape[0] + 2), dtype=bool)
-        columns_wh[:, 1:-1] = self.mask.T
-        column, row = np.nonzero(columns_wh[:, 1:] != columns_wh[:, :-1])
+        columns_wh = np.zeros((self.mask.shape[1], self.mask.shape[0] + 2), dtype=np.uint8)
+        columns_wh[:, 1:-1] = cv2.transpose(self.mask.view(np.uint8))
+        pixels = columns_wh.ravel()
+        column, row = np.divmod(np.flatnonzero(pixels[1:] != pixels[:-1]), columns_wh.shape[1])
         changes = (self.x0 + column) * height + self.y0 + row
         runs_on = np.flatnonzero(changes[1:-1:2] == changes[2::2])
         changes = np.delete(changes, np.concatenate([2 * runs_on + 1, 2 * runs_on + 2]))
@@ -99,29 +107,58 @@ class Enlarger:
     """Bilinear enlargement (or reduction) of low-res logits to a picture, pixel centres aligned."""
 
     def __init__(self, low_hw: tuple[int, int], picture_hw: tuple[int, int]):
-        self._y, self._x = (_Axis(low, full) for low, full in zip(low_hw, picture_hw, strict=True))
+        self.picture_hw = picture_hw
+        self.y, self.x = (_Axis(low, full) for low, full in zip(low_hw, picture_hw, strict=True))
 
-    def area(self, logits_hw: np.ndarray, at: float) -> int:
-        """Pixels of the picture above ``at``, from float32 logits of the low-res size."""
-        fields = self._fields(logits_hw, at)
+    def enlarge(self, logits_hw: np.ndarray) -> Enlarged:
+        """float32 logits of the low-res size, as large as the picture."""
+        return Enlarged(logits_hw, self)
+
+
+class Enlarged:
+    """Logits that are as large as the picture; what is asked about them is worked out when it is asked."""
+
+    def __init__(self, logits_hw: np.ndarray, by: Enlarger):
+        self._logits_hw = logits_hw
+        self._by = by
+
+    def area(self, at: float) -> int:
+        """Pixels of the picture above ``at``."""
+        fields = self._fields(at)
         if fields is None:
             return 0
-        whole = self._y.sizes[fields.rows] @ fields.inside.astype(np.int64) @ self._x.sizes[fields.columns]
-        return int(whole) + sum(len(ys) for ys, _ in self._pixels_above(logits_hw, at, fields))
+        if self._is_mostly_edge(fields):
+            return int(torch.count_nonzero(self._everywhere_hw > at))
+        whole = self._by.y.sizes[fields.rows] @ fields.inside.astype(np.int64) @ self._by.x.sizes[fields.columns]
+        return int(whole) + sum(len(ys) for ys, _ in self._pixels_above(at, fields))
 
-    def patch(self, logits_hw: np.ndarray, at: float) -> Patch | None:
+    def patch(self, at: float) -> Patch | None:
         """The mask of the pixels above ``at``; None if there are none."""
-        fields = self._fields(logits_hw, at)
+        fields = self._fields(at)
         if fields is None:
             return None
-        x0, y0 = self._x.starts[fields.columns.start], self._y.starts[fields.rows.start]
-        mask = fields.inside.repeat(self._y.sizes[fields.rows], axis=0).repeat(self._x.sizes[fields.columns], axis=1)
-        for ys, xs in self._pixels_above(logits_hw, at, fields):
+        if self._is_mostly_edge(fields):
+            return trimmed((self._everywhere_hw > at).numpy())
+        y, x = self._by.y, self._by.x
+        x0, y0 = x.starts[fields.columns.start], y.starts[fields.rows.start]
+        mask = fields.inside.repeat(y.sizes[fields.rows], axis=0).repeat(x.sizes[fields.columns], axis=1)
+        for ys, xs in self._pixels_above(at, fields):
             mask[ys - y0, xs - x0] = True
         return trimmed(mask, int(x0), int(y0))
 
-    def _fields(self, logits_hw: np.ndarray, at: float) -> _Fields | None:
+    @cached_property
+    def _everywhere_hw(self) -> Tensor:
+        return masks.resize_logits(torch.from_numpy(self._logits_hw), self._by.picture_hw)
+
+    def _is_mostly_edge(self, fields: _Fields) -> bool:
+        """Whether the plain enlargement is the shorter way."""
+        y, x = self._by.y, self._by.x
+        pixels = y.sizes[fields.rows] @ fields.open.astype(np.int64) @ x.sizes[fields.columns]
+        return int(pixels) * PIXEL_COST > math.prod(self._by.picture_hw)
+
+    def _fields(self, at: float) -> _Fields | None:
         """The fields around all logits above ``at``; None without any."""
+        logits_hw = self._logits_hw
         reach = at - ROUNDING * float(np.abs(logits_hw).max())
         box = masks.bounding_box(logits_hw > reach)
         if box is None:
@@ -133,30 +170,30 @@ class Enlarger:
         inside = lowest > at + (at - reach)
         return _Fields(rows, columns, inside, ~inside & (highest > reach))
 
-    def _pixels_above(
-        self, logits_hw: np.ndarray, at: float, fields: _Fields
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _pixels_above(self, at: float, fields: _Fields) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows and columns of the pixels above ``at`` in the open fields, some fields at a time."""
         every_row, every_column = np.nonzero(fields.open)
         for start in range(0, len(every_row), FIELDS_AT_ONCE):
             some = slice(start, start + FIELDS_AT_ONCE)
             ys, xs = self._pixels(every_row[some] + fields.rows.start, every_column[some] + fields.columns.start)
-            is_above = self._values(logits_hw, ys, xs) > np.float32(at)
+            is_above = self._values(ys, xs) > np.float32(at)
             yield ys[is_above], xs[is_above]
 
     def _pixels(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of all pixels in fields."""
-        widths = self._x.sizes[columns]
-        counts = self._y.sizes[rows] * widths
+        y, x = self._by.y, self._by.x
+        widths = x.sizes[columns]
+        counts = y.sizes[rows] * widths
         field = np.arange(len(rows)).repeat(counts)
         place = np.arange(len(field)) - (np.cumsum(counts) - counts)[field]
         down, right = np.divmod(place, widths[field])
-        return self._y.starts[rows][field] + down, self._x.starts[columns][field] + right
+        return y.starts[rows][field] + down, x.starts[columns][field] + right
 
-    def _values(self, logits_hw: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+    def _values(self, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         """Interpolated logits (n,) float32."""
-        top, bottom, share_y = self._y.first[ys], self._y.second[ys], self._y.share[ys]
-        left, right, share_x = self._x.first[xs], self._x.second[xs], self._x.share[xs]
+        logits_hw, y, x = self._logits_hw, self._by.y, self._by.x
+        top, bottom, share_y = y.first[ys], y.second[ys], y.share[ys]
+        left, right, share_x = x.first[xs], x.second[xs], x.share[xs]
         upper = logits_hw[top, left] * (1 - share_x) + logits_hw[top, right] * share_x
         lower = logits_hw[bottom, left] * (1 - share_x) + logits_hw[bottom, right] * share_x
         return upper * (1 - share_y) + lower * share_y

@@ -185,11 +185,12 @@ class _Sight:
     def _judge(self, logits_hw: np.ndarray, iou: float, point_px_xy: np.ndarray) -> FoundMask | None:
         """The mask, if it is stable, not empty and not cut off by the crop."""
         at, offset = self._settings.mask_threshold, self._settings.stability_score_offset
-        outer = self._enlarger.area(logits_hw, at - offset)
-        stability = np.float32(self._enlarger.area(logits_hw, at + offset)) / np.float32(max(outer, 1))
+        enlarged = self._enlarger.enlarge(logits_hw)
+        outer = enlarged.area(at - offset)
+        stability = np.float32(enlarged.area(at + offset)) / np.float32(max(outer, 1))
         if stability < np.float32(self._settings.stability_score_thresh):
             return None
-        patch = self._enlarger.patch(logits_hw, at)
+        patch = enlarged.patch(at)
         if patch is None:
             return None
         crop = self._crop

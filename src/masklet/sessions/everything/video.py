@@ -220,7 +220,7 @@ class MaskletGenerator(Closing):
         stability_o = masks.stability_score(result.low_res_ohw.float(), offset).tolist()
         for obj in objects:
             o = result.objects.index(obj)
-            patch = self._enlarger.patch(result.low_res_ohw[o].float().cpu().numpy(), 0.0)
+            patch = self._enlarger.enlarge(result.low_res_ohw[o].float().cpu().numpy()).patch(0.0)
             if patch is not None:
                 patch = patch.cleaned(self.settings.min_region_area, self._source.video_hw)
             rle = self._nothing if patch is None else patch.rle(self._source.video_hw)

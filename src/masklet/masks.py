@@ -36,6 +36,16 @@ def resize_logits(logits: torch.Tensor, video_hw: tuple[int, int]) -> torch.Tens
     return resized.reshape(*leading, *video_hw)
 
 
+def enlarged_masks(logits: torch.Tensor, video_hw: tuple[int, int], at: float = 0.0) -> np.ndarray:
+    """bool (..., *video_hw): where logits (..., h, w) that are resized are above `at`. One mask is made at a time."""
+    *leading, h, w = logits.shape
+    planes = logits.reshape(-1, h, w)
+    masks = np.empty((len(planes), *video_hw), dtype=bool)
+    for mask, plane in zip(masks, planes, strict=True):
+        mask[...] = threshold(resize_logits(plane, video_hw), at)
+    return masks.reshape(*leading, *video_hw)
+
+
 def threshold(logits: torch.Tensor, at: float = 0.0) -> np.ndarray:
     """The bool numpy mask where the logits are above `at`, same shape, on the CPU."""
     return (logits > at).cpu().numpy()

@@ -41,10 +41,29 @@ def test_the_best_candidate_of_a_picture_becomes_a_detection():
     masks = np.zeros((2, 8, 8), dtype=bool)
     masks[1, 2:5, 1:4] = True
     logits = np.where(masks, 1.0, -1.0).astype(np.float32)
-    result = ImageResult(masks, logits, logits, np.array([0.2, 0.8]), np.array(1.0))
+    result = ImageResult((8, 8), torch.from_numpy(logits), logits, np.array([0.2, 0.8]), np.array(1.0))
     detections = to_supervision(result)
     assert detections.xyxy.tolist() == [[1, 2, 4, 5]]
     assert detections.tracker_id is None
+
+
+@pytest.mark.parametrize("logits_first", [True, False])
+def test_masks_are_the_logits_above_the_threshold_at_the_size_of_the_picture(logits_first: bool):
+    cleaned = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    result = ImageResult((12, 20), cleaned, cleaned.numpy(), np.eye(3)[:2], np.ones(2), mask_threshold=0.3)
+    if logits_first:
+        assert result.logits.shape == (2, 3, 12, 20)
+    assert np.array_equal(result.masks, result.logits > 0.3)
+    assert np.array_equal(result.best, result.masks[[0, 1], [0, 1]])
+    assert np.array_equal(result.best_low_res, result.low_res[[0, 1], [0, 1]])
+
+
+def test_masks_of_a_frame_are_its_logits_above_zero():
+    low_res = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
+    frame = FrameResult(0, (1, 2), (12, 20), low_res, np.ones(2), np.ones(2), np.zeros(2, dtype=bool))
+    masks_ohw = frame.masks_ohw
+    assert np.array_equal(masks_ohw, frame.logits_ohw > 0)
+    assert np.array_equal(frame[2].mask, masks_ohw[1])
 
 
 def test_masklets_that_are_seen_become_detections_with_their_numbers(network: SegmentationNetwork, clip: list):

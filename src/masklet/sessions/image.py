@@ -101,15 +101,12 @@ class ImageSession:
             stability=self.settings.stability,
         )
         low_res_okhw = prediction.logits_okhw.float()
-        logits_okhw = masks.resize_logits(self._cleaned(low_res_okhw), image_hw)
-        arrays = (
-            (logits_okhw > self.settings.mask_threshold).cpu().numpy(),
-            logits_okhw.cpu().numpy(),
-            low_res_okhw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy(),
-            prediction.iou_ok.float().cpu().numpy(),
-            prediction.presence_o.float().sigmoid().cpu().numpy(),
-        )
-        return ImageResult(*(arrays if several else (array[0] for array in arrays)))
+        cleaned, fed_back = self._cleaned(low_res_okhw), low_res_okhw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        iou_ok, presence_o = prediction.iou_ok.float(), prediction.presence_o.float().sigmoid()
+        if not several:
+            cleaned, fed_back, iou_ok, presence_o = (x.squeeze(0) for x in (cleaned, fed_back, iou_ok, presence_o))
+        rest = (x.cpu().numpy() for x in (fed_back, iou_ok, presence_o))
+        return ImageResult(image_hw, cleaned, *rest, mask_threshold=self.settings.mask_threshold)
 
     def save_embedding(self, path: str | Path) -> None:
         """Write the encoded pictures to a safetensors file, so that they need not be encoded again."""

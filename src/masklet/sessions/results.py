@@ -22,36 +22,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """Masks of one picture. With k candidates: arrays (k, ...); for several objects (o, k, ...)."""
+    """Masks of one picture. With k candidates: arrays (k, ...); for several objects (o, k, ...).
 
-    masks: np.ndarray
-    """(..., k, h, w) bool at the picture's size."""
-    logits: np.ndarray
-    """(..., k, h, w) float32 at the picture's size; higher is more certainly inside."""
+    Masks are made at the picture's size when asked for.
+    """
+
+    image_hw: tuple[int, int]
+    cleaned: Tensor
+    """(..., k, side, side) float32 logits, of which the masks are made."""
     low_res: np.ndarray
     """(..., k, side, side) float32 within +-32; one of them can be fed back as the ``mask`` of a later prediction."""
     iou: np.ndarray
     """(..., k) predicted IoU, 0 to 1."""
     presence: np.ndarray
     """(...) probability that there is an object."""
+    mask_threshold: float = 0.0
+    """Pixels with higher logits belong to the mask."""
 
-    @property
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """(..., k, h, w) bool at the picture's size."""
+        return masks.enlarged_masks(self.cleaned, self.image_hw, self.mask_threshold)
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """(..., k, h, w) float32 at the picture's size; higher is more certainly inside."""
+        return masks.resize_logits(self.cleaned, self.image_hw).cpu().numpy()
+
+    @cached_property
     def best(self) -> np.ndarray:
         """(..., h, w) bool: the candidate of the highest predicted IoU."""
-        return self._best_of(self.masks)
+        index = torch.from_numpy(self._best).to(self.cleaned.device)[..., None, None, None]
+        best = self.cleaned.take_along_dim(index, dim=-3).squeeze(-3)
+        return masks.enlarged_masks(best, self.image_hw, self.mask_threshold)
 
     @property
     def best_low_res(self) -> np.ndarray:
         """(..., side, side) float32: the low-res logits of the best candidate."""
-        return self._best_of(self.low_res)
+        return np.take_along_axis(self.low_res, self._best[..., None, None, None], axis=-3).squeeze(-3)
 
     def rle(self) -> list[Rle]:
         """COCO run lengths of all masks, in order of the leading axes."""
         return [masks.encode_rle(mask) for mask in self.masks.reshape(-1, *self.masks.shape[-2:])]
 
-    def _best_of(self, arrays: np.ndarray) -> np.ndarray:
-        index = self.iou.argmax(axis=-1)[..., None, None, None]
-        return np.take_along_axis(arrays, index, axis=-3).squeeze(-3)
+    @property
+    def _best(self) -> np.ndarray:
+        return np.asarray(self.iou.argmax(axis=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +121,19 @@ class FrameResult:
     @cached_property
     def masks_ohw(self) -> np.ndarray:
         """(o, h, w) bool at the video's size."""
-        return self.logits_ohw > 0
+        if self.non_overlap or "logits_ohw" in vars(self):
+            return self.logits_ohw > 0
+        return masks.enlarged_masks(self.low_res_ohw.float(), self.video_hw)
 
     def __getitem__(self, obj: int) -> ObjectResult:
         if obj not in self.objects:
             raise KeyError(f"there is no object {obj} on frame {self.frame}; the objects are {list(self.objects)}")
         o = self.objects.index(obj)
+        logits_hw = self.logits_ohw[o]
         return ObjectResult(
             obj,
             self.masks_ohw[o],
-            self.logits_ohw[o],
+            logits_hw,
             float(self.iou_o[o]),
             float(self.presence_o[o]),
             bool(self.prompted_o[o]),

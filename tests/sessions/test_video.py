@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,27 @@ def test_a_click_is_answered_at_once_and_followed_to_the_end(start):
     assert [result[1].prompted for result in results] == [True] + [False] * LAST
     assert np.array_equal(results[0][1].mask, answer[1].mask)
     assert 0 <= results[5][1].iou <= 1
+
+
+@pytest.mark.parametrize("told", [None, True, False])
+@pytest.mark.parametrize("tracks_with_candidates", [True, False])
+def test_frames_without_clicks_take_candidates_if_told_so_or_else_as_the_network_does(
+    network, clip, monkeypatch: pytest.MonkeyPatch, told: bool | None, tracks_with_candidates: bool
+):
+    asked = []
+    decode = network.decode
+
+    def counted(*arguments, candidates: bool, **options):
+        asked.append(candidates)
+        return decode(*arguments, candidates=candidates, **options)
+
+    monkeypatch.setattr(network, "config", replace(network.config, tracks_with_candidates=tracks_with_candidates))
+    monkeypatch.setattr(network, "decode", counted)
+    with VideoSession(network, clip, candidates_while_tracking=told) as session:
+        session.prompt(0, 1, Points((20, 20)))
+        asked.clear()
+        list(session.propagate())
+    assert set(asked) == {tracks_with_candidates if told is None else told}
 
 
 def test_objects_do_not_depend_on_the_order_in_which_they_were_prompted(start):

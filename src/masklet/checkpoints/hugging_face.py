@@ -124,6 +124,7 @@ def config_from_transformers(values: Mapping[str, Any]) -> NetworkConfig:
         "memory": _memory(get, size),
         "marks_absence": get("enable_occlusion_spatial_embedding", True),
         "sketches_prompts": False,
+        "tracks_with_candidates": True,
         "dates_pointers": get("enable_temporal_pos_encoding_for_object_pointers", True),
     }
     return published_name(config_from_json(config))

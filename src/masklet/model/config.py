@@ -103,6 +103,8 @@ class NetworkConfig:
     """SAM 2.1: object pointers carry their signed distance in time."""
     sketches_prompts: bool = False
     """Clicks and boxes are drawn onto the dense map too, besides being tokens."""
+    tracks_with_candidates: bool = True
+    """On frames without clicks the best of three candidates is taken, else the single mask."""
 
     @property
     def grid(self) -> int:
@@ -134,7 +136,7 @@ _SAM20 = {
 PICO = NetworkConfig(
     name="pico",
     encoder=MobileConfig(),
-    image_size=384,
+    image_size=448,
     width=128,
     decoder_heads=4,
     decoder_feedforward=512,
@@ -143,6 +145,7 @@ PICO = NetworkConfig(
     ),
     dates_pointers=False,
     sketches_prompts=True,
+    tracks_with_candidates=False,
 )
 
 MODELS: dict[str, NetworkConfig] = {**_SAM21, **_SAM20, PICO.name: PICO}

@@ -34,8 +34,9 @@ class VideoSettings:
 
     stability: Stability | None = PUBLISHED_STABILITY
     """When a single mask gives way to the best of three candidates. None: never."""
-    candidates_while_tracking: bool = True
-    """Choose among three candidates on frames without clicks too."""
+    candidates_while_tracking: bool | None = None
+    """Choose among three candidates on frames without clicks too. None: as ``NetworkConfig.tracks_with_candidates``
+    says of the network, which is so for the published ones."""
     corrections: Corrections = "keep"
     """What becomes of clicks on a frame that was tracked already (they are answered with memory).
 

@@ -274,7 +274,7 @@ class VideoSession(Closing):
         for batch in batches(memories, self.settings.objects_per_batch):
             conditioned_ochw = self.network.recall(features, batch.recollection)
             nothing = PromptBatch.nothing(len(batch.objects), self.network.device)
-            mask = self._decode(features, conditioned_ochw, nothing, candidates=self.settings.candidates_while_tracking)
+            mask = self._decode(features, conditioned_ochw, nothing, candidates=self._tracks_with_candidates)
             found |= {obj: mask.rows(torch.tensor([row])) for row, obj in enumerate(batch.objects)}
         for obj, mask in self._apart(frame, found).items():
             memory = self.network.remember(features, mask, prompted=False)
@@ -309,8 +309,13 @@ class VideoSession(Closing):
         batch = prompt_batch([points], None if earlier is None else earlier.logits_o1hw, self.network.device)
         conditioned_1chw = self._conditioned(track, frame, features, with_memory=wanted.with_memory)
         is_ambiguous = len(points.labels_p) <= 1
-        candidates = is_ambiguous and (not wanted.with_memory or self.settings.candidates_while_tracking)
+        candidates = is_ambiguous and (not wanted.with_memory or self._tracks_with_candidates)
         return self._filled(self._decode(features, conditioned_1chw, batch, candidates=candidates))
+
+    @property
+    def _tracks_with_candidates(self) -> bool:
+        told = self.settings.candidates_while_tracking
+        return self.network.config.tracks_with_candidates if told is None else told
 
     def _conditioned(self, track: TrackedObject, frame: int, features: ImageFeatures, *, with_memory: bool) -> Tensor:
         """The map that prompts are decoded on. Corrections look in the direction in which the frame was tracked."""

@@ -50,7 +50,8 @@ def test_records_of_a_picture_hold_the_published_dictionaries(
     mode: OutputMode, photo: Path, everything: Run, weights: Path, tmp_path: Path
 ):
     records = tmp_path / "records.json"
-    result = everything(photo, "--points-per-side", 2, "--records", records, "--output-mode", mode)
+    kept = ("--records", records, "--output-mode", mode)
+    result = everything(photo, "--points-per-side", 2, "--out", tmp_path / "overlay.png", *kept)
     assert result.exit_code == 0, result.output
     settings = MaskSettings(
         points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1, output_mode=mode
@@ -61,7 +62,8 @@ def test_records_of_a_picture_hold_the_published_dictionaries(
 
 def test_records_of_binary_masks_are_pictures_and_a_table(photo: Path, everything: Run, tmp_path: Path):
     folder = tmp_path / "masks"
-    result = everything(photo, "--points-per-side", 2, "--records", folder, "--output-mode", "binary_mask")
+    kept = ("--records", folder, "--output-mode", "binary_mask")
+    result = everything(photo, "--points-per-side", 2, "--out", tmp_path / "overlay.png", *kept)
     assert result.exit_code == 0, result.output
     with (folder / "metadata.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -30,8 +30,9 @@ How masklet computes is said by `network.set_precision(...)`: "auto" computes la
 device is faster with it, "exact" in float32 always, and "plain" leaves everything to torch's own operators, as a new
 network does. The ways differ in rounding only. A ratio below 1 is faster than the faster one of sam2's two settings.
 
-Seeded weights give masks that look like noise, which a rounding changes sooner than those of trained ones; and in a video the
-precisions take turns on one memory. So the columns of IoU say how far apart the contestants are in such a run, not in use.
+Seeded weights give masks that look like noise, which a rounding changes sooner than those of trained ones, and in a
+video the precisions take turns on one memory: the columns of IoU say how far apart the contestants are in such a run,
+not in use.
 """
 
 

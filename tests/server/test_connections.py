@@ -136,7 +136,7 @@ class Page:
         self.received += 1
         if isinstance(message, str):
             answer = json.loads(message)
-            self._waiting.pop(answer["re"])
+            self._waiting.pop(answer["re"], None)  # a command that was sent again may be answered twice
             self.errors[answer["re"]] = answer["error"]
             return
         header, _ = unpacked(message)

@@ -113,6 +113,7 @@ class Page:
     def __init__(self, line: Line, session: str) -> None:
         self._address = f"ws://127.0.0.1:{line.port}/api/sessions/{session}/live"
         self._waiting: dict[int, str] = {}
+        self._sent_again: set[int] = set()
         self._number = 0
         self.version = 0
         self.values: dict[tuple[Any, ...], Any] = {}
@@ -122,6 +123,7 @@ class Page:
 
     def come_back(self) -> None:
         self.socket = self._connected()
+        self._sent_again |= self._waiting.keys()
         for text in self._waiting.values():
             self.socket.send(text)
 
@@ -136,8 +138,11 @@ class Page:
         self.received += 1
         if isinstance(message, str):
             answer = json.loads(message)
-            self._waiting.pop(answer["re"], None)  # a command that was sent again may be answered twice
-            self.errors[answer["re"]] = answer["error"]
+            number = answer["re"]
+            if self._waiting.pop(number, None) is None:  # it was answered as the page came back, and asked once more
+                assert number in self._sent_again
+                assert self.errors[number] == answer["error"]
+            self.errors[number] = answer["error"]
             return
         header, _ = unpacked(message)
         self.values |= {tuple(item["key"]): item["value"] for item in header["items"]}

@@ -95,6 +95,27 @@ def test_objects_in_one_batch_do_not_influence_each_other(network, features):
     torch.testing.assert_close(both[1:], alone, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("pictures", [1, 5])
+def test_objects_that_follow_one_another_come_out_as_those_of_one_go(network, monkeypatch, pictures: int):
+    features = network.encode_image(torch.randn(pictures, 3, 64, 64))
+    prompts = replace(click(5), mask_logits_o1hw=torch.randn(5, 1, 16, 16))
+    sizes = []
+    decode_all = network.decode_all
+    monkeypatch.setattr(network, "decode_all", lambda *given: sizes.append(given[2].objects) or decode_all(*given))
+    monkeypatch.setattr("masklet.model.sam2.GRID_NUMBERS", 2 * 128 * 4 * 4)
+
+    def gone_through() -> tuple[MaskPrediction, FrameMemory]:
+        prediction = network.decode(features, network.without_memory(features), prompts, candidates=False)
+        return prediction, network.remember(features, network.choose(prediction), prompted=False)
+
+    in_one_go = gone_through()
+    with torch.no_grad():
+        one_by_one = gone_through()
+    assert sizes == [5, 2, 2, 1]
+    for one, other in zip(in_one_go, one_by_one, strict=True):
+        torch.testing.assert_close(vars(one), vars(other), atol=1e-4, rtol=1e-4)
+
+
 def test_what_is_remembered_changes_what_is_seen(network, features):
     other = network.encode_image(torch.randn(1, 3, 64, 64))
     _, memory = follow(network, features)

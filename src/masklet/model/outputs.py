@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -25,6 +26,16 @@ class _Tensors:
         return replace(self, **{k: v[index] for k, v in values.items() if isinstance(v, Tensor)})  # type: ignore[type-var]
 
 
+def stacked(records: Sequence[R]) -> R:
+    """Records of one kind, joined along the batch axis of their tensors."""
+    first = records[0]
+    if len(records) == 1:
+        return first
+    names = [field.name for field in fields(first) if isinstance(getattr(first, field.name), Tensor)]  # type: ignore[arg-type]
+    joined = {name: torch.cat([getattr(record, name) for record in records]) for name in names}
+    return replace(first, **joined)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
 class ImageFeatures(_Tensors):
     """What the image encoder says about pictures, before any memory."""
@@ -34,6 +45,10 @@ class ImageFeatures(_Tensors):
     """Already projected to the decoder's width at this stride."""
     stride4_bchw: Tensor
     """Already projected to the decoder's width at this stride."""
+
+    def of_objects(self, rows: slice) -> ImageFeatures:
+        """What some objects see: one picture that all see, or each its own."""
+        return self if len(self.stride16_bchw) == 1 else self.rows(rows)
 
 
 @dataclass(frozen=True)

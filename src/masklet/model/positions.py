@@ -9,6 +9,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from masklet.model.arithmetic import Kept
+
 TEMPERATURE = 10000.0
 
 
@@ -49,6 +51,7 @@ class FourierPositions(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.register_buffer("frequencies", torch.randn(2, channels // 2))
+        self._kept_grid = Kept()
 
     def forward(self, unit_xy: Tensor) -> Tensor:
         """(..., 2) -> (..., channels)."""
@@ -56,7 +59,10 @@ class FourierPositions(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def grid(self, h: int, w: int) -> Tensor:
-        """Features of the cell centres of an h x w grid: (1, channels, h, w)."""
+        """Features of the cell centres of an h x w grid: (1, channels, h, w), channels side by side."""
+        return self._kept_grid.get((h, w), [self.frequencies], lambda: self._made_grid(h, w))
+
+    def _made_grid(self, h: int, w: int) -> Tensor:
         device = self.frequencies.device
         y = (torch.arange(h, device=device) + 0.5) / h
         x = (torch.arange(w, device=device) + 0.5) / w

@@ -32,6 +32,13 @@ class PromptBatch(_Tensors):
         points = torch.zeros(objects, 1, 2, device=device)
         return PromptBatch(points, torch.full((objects, 1), NO_POINT, device=device))
 
+    @property
+    def objects(self) -> int:
+        """How many objects the prompts are for."""
+        given = self.mask_logits_o1hw if self.labels_op is None else self.labels_op
+        assert given is not None, "a prompt holds points or a mask"
+        return len(given)
+
 
 class PromptEncoder(nn.Module):
     """As in SAM; boxes come as corner points."""
@@ -57,8 +64,7 @@ class PromptEncoder(nn.Module):
 
     def _tokens(self, prompts: PromptBatch) -> Tensor:
         if prompts.points_unit_op2 is None or prompts.labels_op is None:
-            assert prompts.mask_logits_o1hw is not None, "a prompt holds points or a mask"
-            return self.no_mask.weight.new_zeros(len(prompts.mask_logits_o1hw), 0, self.no_mask.embedding_dim)
+            return self.no_mask.weight.new_zeros(prompts.objects, 0, self.no_mask.embedding_dim)
         points_op2, labels_op = with_padding_point(prompts.points_unit_op2, prompts.labels_op)
         is_point_op1 = (labels_op != NO_POINT)[..., None]
         placed = self.positions(points_op2 + self.half_pixel) + self.labels(labels_op.clamp(min=0))
@@ -73,8 +79,7 @@ class PromptEncoder(nn.Module):
     def _mask_or_none(self, prompts: PromptBatch) -> Tensor:
         if prompts.mask_logits_o1hw is not None:
             return self.mask(prompts.mask_logits_o1hw)
-        assert prompts.labels_op is not None, "a prompt holds points or a mask"
-        return self.no_mask.weight[:, :, None, None].expand(len(prompts.labels_op), -1, self.grid, self.grid)
+        return self.no_mask.weight[:, :, None, None].expand(prompts.objects, -1, self.grid, self.grid)
 
 
 class Sketch(nn.Module):

@@ -7,7 +7,9 @@ Architecture: "SAM 2: Segment Anything in Images and Videos", arXiv 2408.00714.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +25,16 @@ from masklet.model.memory_encoder import MemoryEncoder
 from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
 from masklet.model.mobile import Mobile
 from masklet.model.neck import Neck
-from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection
+from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection, stacked
 from masklet.model.precision import Precision
 from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
 
+Some = TypeVar("Some", MaskPrediction, FrameMemory)
+
 LARGE_PARTS = ("trunk", "memory_attention", "memory_encoder", "mask_decoder.transformer")
 """Where the time goes. The small rest is not worth a rounding."""
+GRID_NUMBERS = 1 << 21
+"""On a processor, so many numbers of the objects' grids are worked on at once: they shall stay in its cache."""
 ABSENT_LOGIT = -1024.0
 MASK_LOGIT = 10.0
 """Certainty that is given to masks which the user draws."""
@@ -139,10 +145,15 @@ class SegmentationNetwork(nn.Module):
 
         With ``stability`` an unstable single mask gives way to the best candidate; ``None`` keeps the single one.
         """
-        prediction = self.decode_all(features, conditioned_ochw, prompts)
-        if candidates:
-            return candidate_masks(prediction)
-        return single_mask(prediction) if stability is None else stable_mask(prediction, stability)
+
+        def decoded(rows: slice) -> MaskPrediction:
+            some_ochw = conditioned_ochw if len(conditioned_ochw) == 1 else conditioned_ochw[rows]
+            prediction = self.decode_all(features.of_objects(rows), some_ochw, prompts.rows(rows))
+            if candidates:
+                return candidate_masks(prediction)
+            return single_mask(prediction) if stability is None else stable_mask(prediction, stability)
+
+        return self._in_groups(prompts.objects, decoded)
 
     def choose(self, prediction: MaskPrediction) -> ObjectMask:
         """The candidate of the highest predicted IoU, or nothing where the object is absent."""
@@ -173,9 +184,13 @@ class SegmentationNetwork(nn.Module):
 
     def remember(self, features: ImageFeatures, mask: ObjectMask, *, prompted: bool) -> FrameMemory:
         """What later frames will find of this one. Masks that a user prompted are remembered as certain."""
-        logits_o1hw = resize(mask.logits_o1hw, self.config.image_size)
-        belief_o1hw = (logits_o1hw > 0).to(logits_o1hw.dtype) if prompted else logits_o1hw.sigmoid()
-        return self.remember_belief(features, belief_o1hw, mask)
+
+        def remembered(rows: slice) -> FrameMemory:
+            logits_o1hw = resize(mask.logits_o1hw[rows], self.config.image_size)
+            belief_o1hw = (logits_o1hw > 0).to(logits_o1hw.dtype) if prompted else logits_o1hw.sigmoid()
+            return self.remember_belief(features.of_objects(rows), belief_o1hw, mask.rows(rows))
+
+        return self._in_groups(len(mask.logits_o1hw), remembered)
 
     def remember_belief(self, features: ImageFeatures, belief_o1hw: Tensor, mask: ObjectMask) -> FrameMemory:
         """As ``remember``, from the probability (o, 1, image_size, image_size) that a pixel is inside."""
@@ -185,6 +200,13 @@ class SegmentationNetwork(nn.Module):
             return FrameMemory(memory_ochw, mask.pointer_oc)
         key_ochw = features.stride16_bchw.expand(len(memory_ochw), -1, -1, -1)
         return FrameMemory(memory_ochw, mask.pointer_oc, key_ochw)
+
+    def _in_groups(self, objects: int, work: Callable[[slice], Some]) -> Some:
+        """Work on the rows of o objects. On a processor where nothing learns, some objects follow the others."""
+        if torch.is_grad_enabled() or self.device.type != "cpu":
+            return work(slice(None))
+        size = max(GRID_NUMBERS // (self.config.width * self.config.grid**2), 1)
+        return stacked([work(slice(start, start + size)) for start in range(0, objects, size)])
 
 
 def resize(x_bchw: Tensor, side: int, antialias: bool = False) -> Tensor:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from masklet.model.outputs import FrameMemory, Recollection
-
-R = TypeVar("R")
+from masklet.model.outputs import FrameMemory, Recollection, stacked
 
 
 @dataclass(frozen=True)
@@ -52,10 +48,3 @@ def joined(recollections: Sequence[Recollection]) -> Recollection:
         for i, (age, _) in enumerate(first.pointers)
     ]
     return replace(first, maps=maps, pointers=pointers)
-
-
-def stacked(records: Sequence[R]) -> R:
-    """Records of one kind, joined along the object axis of their tensors."""
-    first: Any = records[0]
-    names = [field.name for field in fields(first) if isinstance(getattr(first, field.name), Tensor)]
-    return replace(first, **{name: torch.cat([getattr(record, name) for record in records]) for name in names})

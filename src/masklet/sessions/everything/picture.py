@@ -20,7 +20,7 @@ from torch import Tensor
 from masklet import masks
 from masklet.masks import Rle
 from masklet.model.config import LOGIT_LIMIT
-from masklet.model.outputs import ImageFeatures, MaskPrediction
+from masklet.model.outputs import ImageFeatures, MaskPrediction, stacked
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.sessions.everything.enlarge import Enlarger, trimmed
@@ -227,12 +227,7 @@ class _Sight:
         drafts_n1hw = prediction.logits_okhw.flatten(0, 1)[:, None].float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         size = self._settings.points_per_batch
         parts = zip(points_unit_n2.split(size), drafts_n1hw.split(size), strict=True)
-        refined = [self._decode(points, drafts, candidates=False) for points, drafts in parts]
-        return replace(
-            refined[0],
-            logits_okhw=torch.cat([part.logits_okhw for part in refined]),
-            iou_ok=torch.cat([part.iou_ok for part in refined]),
-        )
+        return stacked([self._decode(points, drafts, candidates=False) for points, drafts in parts])
 
     def _decode(self, points_unit_n2: Tensor, drafts_n1hw: Tensor | None, *, candidates: bool) -> MaskPrediction:
         """One positive click each."""

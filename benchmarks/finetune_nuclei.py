@@ -4,9 +4,10 @@
     python benchmarks/finetune_nuclei.py --data nuclei --weights sam2.1-hiera-tiny --out runs/tiny
 
 NUCLEI holds pictures NAME.jpg and NAME.png of the same size with the number of the nucleus at every pixel, such as the
-160 images of the 2018 Data Science Bowl (CC0) that the built-in weights know as one kind of many. Every fifth image is
-held out and used for the table alone; of the others, a fifth is watched to choose the weights. All is done by
-`masklet finetune`, to which unknown options are passed on (`--steps 300 --size 256` for a slow machine).
+160 images of the 2018 Data Science Bowl (CC0) that the built-in weights know as one kind of many. Every fifth image,
+which their training leaves out too, is used for the table alone; of the others, a fifth is watched to choose the
+weights. All is done by `masklet finetune`, to which unknown options are passed on (`--steps 300 --size 256` for a slow
+machine).
 
 Needs ten minutes on a graphics card; on two processor cores, hours. The picture is before_after.png in --out. The last
 line is JSON: mean IoU after some clicks, before and after, and the number of nuclei.
@@ -21,7 +22,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-EVERY = 5
+from masklet.data.material import HELD_OUT_EVERY, held_out
 
 
 def main() -> None:
@@ -41,11 +42,14 @@ def main() -> None:
 def lay_out(data: Path, folder: Path) -> tuple[Path, Path]:
     """The images to learn from and those to test with, each as a folder of pictures and one of masks."""
     pictures = [path for path in sorted(data.glob("*.jpg")) if path.with_suffix(".png").exists()]
-    if len(pictures) < EVERY:
-        raise SystemExit(f"expected at least {EVERY} pairs of NAME.jpg and NAME.png in {data}, got {len(pictures)}")
+    if len(pictures) < HELD_OUT_EVERY:
+        raise SystemExit(
+            f"expected at least {HELD_OUT_EVERY} pairs of NAME.jpg and NAME.png in {data}, got {len(pictures)}"
+        )
     learn, test = folder / "learn", folder / "test"
-    for number, picture in enumerate(pictures):
-        part = test if number % EVERY == 0 else learn
+    tested = set(held_out(pictures))
+    for picture in pictures:
+        part = test if picture in tested else learn
         for path, kind in ((picture, "images"), (picture.with_suffix(".png"), "masks")):
             (part / kind).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, part / kind / path.name)

@@ -12,20 +12,34 @@
 | kodak | photos | Kodak true-colour set | unrestricted use |
 | video_unlabelled | clips as JPEG frames | EdgeTAM, EfficientTAM examples | Apache-2.0 (clip rights not stated) |
 
-Every folder is optional; a kind of clip whose folder is missing is not made.
+Every folder is optional; a kind of clip whose folder is missing is not made. Every fifth picture of people and of
+nuclei is held out: no clip shows it, so that networks can be tested with it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+PEOPLE, NUCLEI = "ccp_people_parts", "nuclei_cc0"
+HELD_OUT_EVERY = 5
 MAX_PHOTO_SIDE = 640
+
+
+def held_out(pictures: Sequence[Path]) -> list[Path]:
+    """Those of a folder's pictures, in the order of their names, that no clip shows."""
+    return list(pictures[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
+
+
+def learned(pictures: Sequence[Path]) -> list[Path]:
+    """Those that clips are made of."""
+    kept = set(held_out(pictures))
+    return [path for path in pictures if path not in kept]
 
 
 class ByteCache:
@@ -66,11 +80,11 @@ class Material:
     def __init__(self, assets: Path, cache_bytes: int = 1000 << 20) -> None:
         self.assets = Path(assets)
         self.cache = ByteCache(cache_bytes)
-        self.people = self._pictures("ccp_people_parts")
+        self.people = learned(self._pictures(PEOPLE))
         self.objects = self._pictures("fluent3d_mit", ".webp")
         self.clip_art = self._pictures("openclipart_pd", ".webp")
         self.animations = self._pictures("fluent_anim_mit", ".webp")
-        self.nuclei = self._pictures("nuclei_cc0")
+        self.nuclei = learned(self._pictures(NUCLEI))
         self.photos = self._pictures("kodak") + self._pictures("bg_debian")
         self.rendered = self._clips("pybullet_clips")
         self.videos = self._clips("video_unlabelled")

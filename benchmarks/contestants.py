@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from masklet import load
 from masklet.checkpoints import from_published
 from masklet.model.config import MODELS, NetworkConfig
 from masklet.model.precision import Precision
@@ -27,7 +29,7 @@ from masklet.sessions.video import VideoSession
 
 CHECKPOINT, PEER_CONFIG = "sam2.1_hiera_tiny", "configs/sam2.1/sam2.1_hiera_t.yaml"
 PLACES = ((480, 270), (200, 150), (700, 400), (320, 420))
-"""Clicks, one for each object, in pixels of a 540 x 960 frame."""
+"""Clicks, one for each object, in pixels of a frame."""
 NO_THRESHOLDS: dict[str, Any] = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
 
@@ -48,9 +50,9 @@ class Reference:
     def weights(self) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(array) for name, array in self._weights.state_dict(CHECKPOINT).items()}
 
-    def write_clip(self, folder: Path, frames: int) -> None:
+    def write_clip(self, folder: Path, frames: int, hw: tuple[int, int] = (540, 960)) -> None:
         for t in range(frames):
-            Image.fromarray(self.picture(t)).save(folder / f"{t:05d}.jpg", quality=95)
+            Image.fromarray(self.picture(t, hw)).save(folder / f"{t:05d}.jpg", quality=95)
 
 
 class Contestant:
@@ -64,9 +66,9 @@ class Contestant:
         """Gets ready to follow."""
         self._steps = self.follow(folder, objects)
 
-    def step(self) -> np.ndarray:
-        """The next frame's masks."""
-        return next(self._steps)
+    def step(self, frames: int = 1) -> np.ndarray:
+        """Follows through so many frames more, and gives the masks of the last."""
+        return list(islice(self._steps, frames))[-1]
 
 
 class Ours(Contestant):
@@ -96,11 +98,24 @@ class Ours(Contestant):
         return MaskGenerator(self._network, points_per_side=points, **NO_THRESHOLDS).records(picture)
 
     def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
-        with VideoSession(self._network, folder) as session:
-            for obj in range(objects):
-                session.prompt(0, obj, Points(PLACES[obj]))
-            for result in session.propagate():
-                yield result.masks_ohw
+        return followed(self._network, folder, objects)
+
+
+class Pico(Contestant):
+    """The built-in network."""
+
+    name = "pico"
+    precisions: tuple[Precision, ...] = ("auto",)
+
+    def __init__(self, reference: Reference):
+        self._network = load("pico")
+
+    def computing(self, precision: Precision) -> AbstractContextManager:
+        self._network.set_precision(precision)
+        return nullcontext()
+
+    def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
+        return followed(self._network, folder, objects)
 
 
 class Theirs(Contestant):
@@ -144,6 +159,15 @@ class Theirs(Contestant):
         side = self._network.image_size
         predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
         return predictor
+
+
+def followed(network: SegmentationNetwork, folder: Path, objects: int) -> Iterator[np.ndarray]:
+    """Masks (objects, h, w) of one frame after the other by masklet; pictures are decoded on the way."""
+    with VideoSession(network, folder) as session:
+        for obj in range(objects):
+            session.prompt(0, obj, Points(PLACES[obj]))
+        for result in session.propagate():
+            yield result.masks_ohw
 
 
 def _module(path: Path) -> ModuleType:

@@ -113,8 +113,8 @@ def theirs(plan: Plan, image_size: int) -> Runner:
 
 
 def ours(plan: Plan, image_size: int) -> Runner:
-    """The same of masklet. Holes stay, as they do with the package."""
-    network = load_network(plan.weights, device="cpu")
+    """The same of masklet, in float32 as the package computes. Holes stay, as they do with it."""
+    network = load_network(plan.weights, device="cpu", precision="exact")
     if image_size != USUAL_SIZE:
         weights = network.state_dict()
         network = SegmentationNetwork(replace(network.config, image_size=image_size))

@@ -20,6 +20,7 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -52,6 +53,7 @@ WALLPAPERS = {
 }
 """Debian package -> how the names of its pictures, or of the folders they are in, begin."""
 DRAWN = "birdcartoon"
+SIZE = re.compile(r"^\d+x(\d+)$")
 SKIN_TONE, FLAG_OR_KEY = re.compile("1f3f[b-f]"), re.compile("^1f1|20e3")
 MAX_DOWNLOAD = 64 << 20
 TIMEOUT_S = 60
@@ -167,11 +169,20 @@ def wallpapers(downloads: Path, folder: Path) -> None:
     for package, wanted in WALLPAPERS.items():
         root = debian([package], downloads)
         found = [path for path in sorted(root.rglob("*")) if path.suffix in (".jpg", ".png", ".webp")]
-        for path in found:
+        for path in largest_sizes(found):
             if any(part.startswith(tuple(wanted.split())) for part in path.relative_to(root).parts):
                 rgb = read_rgb(path)
                 name = "_".join(path.relative_to(root).parts[2:]).replace(".", "_")
                 save_jpeg(scaled(rgb, min(1024 / max(rgb.shape[:2]), 1)), folder / f"{package}__{name}.jpg")
+
+
+def largest_sizes(paths: Sequence[Path]) -> list[Path]:
+    """Of pictures that are named by their size, those of the greatest height in their folder; no screenshots."""
+    heights = {path: int(size[1]) if (size := SIZE.match(path.stem)) else 0 for path in paths}
+    highest: dict[Path, int] = {}
+    for path, height in heights.items():
+        highest[path.parent] = max(height, highest.get(path.parent, 0))
+    return [path for path in paths if heights[path] == highest[path.parent] and path.stem != "screenshot"]
 
 
 def kodak(downloads: Path, folder: Path) -> None:
@@ -257,8 +268,14 @@ def emoji_in(package: Path) -> list[Path]:
 
 
 def stands_alone(path: Path) -> bool:
-    """Whether clip art has some size, room around it and more than a few colours."""
-    with Image.open(path) as picture:
+    """Whether clip art has some size, but not an enormous one, room around it and more than a few colours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(path)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            return False
+    with picture:
         if min(picture.size) < 96 or max(picture.size) > 4 * min(picture.size):
             return False
         picture.thumbnail((128, 128))

@@ -140,8 +140,10 @@ def test_clip_art_and_wallpapers_are_chosen_by_rule(tool: ModuleType, tmp_path: 
     cutout(300, 255).save(art / "animals" / "cat.png")
     cutout(300, 8).save(art / "animals" / "plain sign.png")
     cutout(300, 255).save(art / "icons" / "home.png")
-    for folder in (walls / "Autumn" / "contents", walls / "Other"):
-        picture(2048, 1024).save(folder / "a.jpg")
+    Image.new("1", (20000, 10000)).save(art / "animals" / "enormous.png")
+    for name in ("2048x1024", "1024x768", "screenshot"):
+        picture(2048 if name == "2048x1024" else 1024, 1024).save(walls / "Autumn" / "contents" / f"{name}.jpg")
+    picture(2048, 1024).save(walls / "Other" / "a.jpg")
     monkeypatch.setattr(tool, "debian", lambda *_: tmp_path / "files")
     monkeypatch.setattr(tool, "WALLPAPERS", {"plasma-workspace-wallpapers": "ColorfulCups Autumn"})
     result = rebuild(tool, tmp_path / "assets", "openclipart_pd", "bg_debian")

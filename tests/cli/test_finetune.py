@@ -79,3 +79,16 @@ def test_the_memory_that_a_step_needs_is_told_without_taking_one(
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names == ["parameters", "gradients", "optimiser", "activations", "together"]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_memory_for_videos_is_that_of_the_few_clips_that_a_batch_holds(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("masklet.training.footprint.SIDES", (32, 64))
+    data, out = write_videos(tmp_path / "data", 2, frames=5), tmp_path / "out"
+    told = {}
+    for clips in (1, 2, 8):
+        result = finetune(start, "--data", data, "--out", out, "--frames", 4, "--clips", clips, "--count-bytes")
+        assert result.exit_code == 0, result.output
+        told[clips] = result.stdout
+    assert told[1] == told[2] != told[8]

@@ -150,11 +150,13 @@ def reports(*datasets: Dataset) -> list[str]:
 
 
 def told_bytes(recipe: Recipe, settings: FineTuning) -> str:
-    """A line for each thing that needs memory in a step."""
+    """A line for each thing that needs memory in the dearest step."""
     from dataclasses import asdict
 
     from masklet.training.footprint import footprint
 
-    needed = footprint(recipe, frames=settings.frames, clips=settings.clips, objects=settings.objects)
+    kinds = {(1, settings.clips), (settings.frames, settings.clips_of_many_frames)}
+    steps = (footprint(recipe, frames=frames, clips=clips, objects=settings.objects) for frames, clips in kinds)
+    needed = max(steps, key=lambda step: step.total)
     lines = {**asdict(needed), "together": needed.total}
     return "\n".join(f"{name:<12}{count / GIB:8.2f} GiB" for name, count in lines.items())

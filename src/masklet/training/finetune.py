@@ -66,6 +66,11 @@ class FineTuning:
         if min(counts) < 1 or self.rate <= 0:
             raise ValueError(f"expected frames, clips, parts, objects, clicks, steps and a rate over 0, got {self}")
 
+    @property
+    def clips_of_many_frames(self) -> int:
+        """Per batch: as many frames in fewer clips."""
+        return max(1, self.clips // self.frames)
+
 
 def recipe_for(
     weights: str | Path, data: Dataset, settings: FineTuning, validation: Validation | None = None
@@ -116,14 +121,13 @@ def rates_of(settings: FineTuning) -> Rates:
 
 
 def sources_of(data: Dataset, settings: FineTuning, size: int) -> tuple[Source, ...]:
-    """Still pictures; for videos clips as well, which hold as many frames in fewer clips."""
+    """Still pictures; for videos clips as well."""
     still = ClipSampling(1, size, settings.objects)
     if settings.frames == 1:
         return (source(data, settings, still, settings.clips, "pictures"),)
     moving = ClipSampling(settings.frames, size, settings.objects, strides=(1, 2))
-    clips = max(1, settings.clips // settings.frames)
     return (
-        source(data, settings, moving, clips, "clips", 1 - STILLS_WEIGHT),
+        source(data, settings, moving, settings.clips_of_many_frames, "clips", 1 - STILLS_WEIGHT),
         source(data, settings, still, settings.clips, "stills", STILLS_WEIGHT),
     )
 

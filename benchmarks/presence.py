@@ -68,7 +68,8 @@ def disappearing(clips: SyntheticClips) -> Iterator[tuple[Clip, int]]:
     while True:
         clip = clips.clip(seed)
         seed += 1
-        gone = np.flatnonzero(~clip.masks_ofhw.any((2, 3)).all(1))
+        seen_of = clip.masks_ofhw.any((2, 3))
+        gone = np.flatnonzero(np.logical_not(seen_of).any(axis=1))
         if len(gone):
             yield clip, int(gone[0])
 

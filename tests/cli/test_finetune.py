@@ -85,11 +85,11 @@ def test_the_memory_for_videos_is_that_of_the_few_clips_that_a_batch_holds(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("masklet.training.footprint.SIDES", (32, 64))
-    data, out = write_videos(tmp_path / "data", 2, frames=5), tmp_path / "out"
     monkeypatch.setattr("masklet.cli.finetune.GIB", 1)
-    told = {}
+    data, told = write_videos(tmp_path / "data", 2, frames=5), {}
+    command = ["finetune", "--weights", start, "--data", data, "--out", tmp_path / "out", "--count-bytes", "--clips"]
     for clips in (1, 2, 8):
-        result = finetune(start, "--data", data, "--out", out, "--frames", 4, "--clips", clips, "--count-bytes")
+        result = CliRunner().invoke(main, [str(word) for word in (*command, clips)])
         assert result.exit_code == 0, result.output
         told[clips] = float(result.stdout.partition("activations")[2].split()[0])
     assert told[1] == pytest.approx(told[2], rel=0.01)

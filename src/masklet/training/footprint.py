@@ -57,7 +57,7 @@ def footprint(recipe: Recipe, *, frames: int, clips: int, objects: int) -> Footp
         parameters=BYTES * numbers(network.parameters()),
         gradients=BYTES * learning,
         optimiser=BYTES * MOMENTS * learning,
-        activations=round(clips * per_pixel * recipe.config.image_size**2 + max(fixed, 0)),
+        activations=round(clips * (per_pixel * recipe.config.image_size**2 + max(fixed, 0))),
     )
 
 

@@ -16,7 +16,6 @@ from functools import cached_property
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from masklet import masks
 from masklet.masks import Rle
@@ -128,7 +127,7 @@ class Enlarged:
         if fields is None:
             return 0
         if self._is_mostly_edge(fields):
-            return int(torch.count_nonzero(self._everywhere_hw > at))
+            return int(np.count_nonzero(self._everywhere_hw > np.float32(at)))
         whole = self._by.y.sizes[fields.rows] @ fields.inside.astype(np.int64) @ self._by.x.sizes[fields.columns]
         return int(whole) + sum(len(ys) for ys, _ in self._pixels_above(at, fields))
 
@@ -138,7 +137,7 @@ class Enlarged:
         if fields is None:
             return None
         if self._is_mostly_edge(fields):
-            return trimmed((self._everywhere_hw > at).numpy())
+            return trimmed(self._everywhere_hw > np.float32(at))
         y, x = self._by.y, self._by.x
         x0, y0 = x.starts[fields.columns.start], y.starts[fields.rows.start]
         mask = fields.inside.repeat(y.sizes[fields.rows], axis=0).repeat(x.sizes[fields.columns], axis=1)
@@ -147,8 +146,8 @@ class Enlarged:
         return trimmed(mask, int(x0), int(y0))
 
     @cached_property
-    def _everywhere_hw(self) -> Tensor:
-        return masks.resize_logits(torch.from_numpy(self._logits_hw), self._by.picture_hw)
+    def _everywhere_hw(self) -> np.ndarray:
+        return masks.resize_logits(torch.from_numpy(self._logits_hw), self._by.picture_hw).numpy()
 
     def _is_mostly_edge(self, fields: _Fields) -> bool:
         """Whether the plain enlargement is the shorter way."""

@@ -71,7 +71,24 @@ class Contestant:
         return list(islice(self._steps, frames))[-1]
 
 
-class Ours(Contestant):
+class Sessions(Contestant):
+    """What follows by masklet's sessions."""
+
+    _network: SegmentationNetwork
+
+    def computing(self, precision: Precision) -> AbstractContextManager:
+        self._network.set_precision(precision)
+        return nullcontext()
+
+    def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
+        with VideoSession(self._network, folder) as session:
+            for obj in range(objects):
+                session.prompt(0, obj, Points(PLACES[obj]))
+            for result in session.propagate():
+                yield result.masks_ohw
+
+
+class Ours(Sessions):
     """masklet, in a process like any that has called ``masklet.load``."""
 
     name = "masklet"
@@ -83,10 +100,6 @@ class Ours(Contestant):
         self._network.load_state_dict(from_published(reference.weights()))
         self._picture = ImageSession(self._network)
 
-    def computing(self, precision: Precision) -> AbstractContextManager:
-        self._network.set_precision(precision)
-        return nullcontext()
-
     def encode(self, picture: np.ndarray) -> np.ndarray:
         self._picture.set_image(picture)
         return self._picture.features.stride16_bchw.numpy()
@@ -97,11 +110,8 @@ class Ours(Contestant):
     def everything(self, picture: np.ndarray, points: int) -> Any:
         return MaskGenerator(self._network, points_per_side=points, **NO_THRESHOLDS).records(picture)
 
-    def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
-        return followed(self._network, folder, objects)
 
-
-class Pico(Contestant):
+class Pico(Sessions):
     """The built-in network."""
 
     name = "pico"
@@ -109,13 +119,6 @@ class Pico(Contestant):
 
     def __init__(self, reference: Reference):
         self._network = load("pico")
-
-    def computing(self, precision: Precision) -> AbstractContextManager:
-        self._network.set_precision(precision)
-        return nullcontext()
-
-    def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
-        return followed(self._network, folder, objects)
 
 
 class Theirs(Contestant):
@@ -159,15 +162,6 @@ class Theirs(Contestant):
         side = self._network.image_size
         predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
         return predictor
-
-
-def followed(network: SegmentationNetwork, folder: Path, objects: int) -> Iterator[np.ndarray]:
-    """Masks (objects, h, w) of one frame after the other by masklet; pictures are decoded on the way."""
-    with VideoSession(network, folder) as session:
-        for obj in range(objects):
-            session.prompt(0, obj, Points(PLACES[obj]))
-        for result in session.propagate():
-            yield result.masks_ohw
 
 
 def _module(path: Path) -> ModuleType:

@@ -22,12 +22,11 @@ import numpy as np
 from PIL import Image
 
 from masklet.data.material import NUCLEI, PEOPLE, held_out
+from masklet.data.synthetic import sizeable
 from masklet.evaluation.plan import ImageProtocol, Plan
 from masklet.evaluation.report import as_text, report
 from masklet.evaluation.run import run
 from masklet.model.precision import PRECISIONS, Precision
-
-LEAST_PIXELS, LEAST_SHARE = 30, 0.1
 
 
 @click.command(help=__doc__)
@@ -66,13 +65,6 @@ def nuclei(pictures: list[Path], count: int, seed: int = 0) -> Iterator[tuple[Pa
         here = count * (number + 1) // len(pictures) - count * number // len(pictures)
         labels = read_labels(picture)
         yield picture, np.where(np.isin(labels, rng.permutation(sizeable(labels))[:here]), labels, 0)
-
-
-def sizeable(labels: np.ndarray) -> np.ndarray:
-    """Labels that are not tiny."""
-    counts = np.bincount(labels.ravel())
-    counts[0] = 0
-    return np.flatnonzero(counts >= max(LEAST_PIXELS, LEAST_SHARE * counts.max(initial=0)))
 
 
 def read_labels(picture: Path) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -21,16 +20,6 @@ from PIL import Image
 from scipy.io import savemat
 
 from masklet.data.material import Material
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("material_tool", Path(__file__).parents[2] / "tools" / "material.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -153,10 +153,14 @@ def _person_and_parts(rng: np.random.Generator, labels: np.ndarray, most: int) -
 
 def _largest_of_some(rng: np.random.Generator, labels: np.ndarray, most: int) -> list[int]:
     """Up to `most` labels, chosen at random among those that are not tiny."""
+    return [int(label) for label in rng.permutation(sizeable(labels))[:most]]
+
+
+def sizeable(labels: np.ndarray) -> np.ndarray:
+    """The labels but 0 that are not tiny: at least a tenth of the largest one and 30 pixels."""
     counts = np.bincount(labels.ravel())
     counts[0] = 0
-    fit = np.flatnonzero(counts >= max(30, 0.1 * counts.max(initial=0)))
-    return [int(label) for label in rng.permutation(fit)[:most]]
+    return np.flatnonzero(counts >= max(30, 0.1 * counts.max(initial=0)))
 
 
 def _masks(labels: np.ndarray, chosen: list[int]) -> np.ndarray:

@@ -60,6 +60,8 @@ class FourierPositions(nn.Module):
 
     def grid(self, h: int, w: int) -> Tensor:
         """Features of the cell centres of an h x w grid: (1, channels, h, w), channels side by side."""
+        if torch.is_grad_enabled():
+            return self._made_grid(h, w)
         return self._kept_grid.get((h, w), [self.frequencies], lambda: self._made_grid(h, w))
 
     def _made_grid(self, h: int, w: int) -> Tensor:

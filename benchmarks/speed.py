@@ -166,9 +166,9 @@ def operations(image_size: int) -> dict[str, float]:
 
 def _followed(network: SegmentationNetwork, features: ImageFeatures, objects: int) -> FrameMemory:
     """One more frame with a full memory."""
-    config, grid = network.config.memory, network.config.grid
+    config = network.config.memory
     pointers = torch.zeros(objects, network.config.width)
-    memory = FrameMemory(torch.zeros(objects, config.channels, grid, grid), pointers)
+    memory = FrameMemory(torch.zeros(objects, config.channels, *features.stride16_bchw.shape[-2:]), pointers)
     bank = MemoryBank(config, {0: memory}, dict.fromkeys(range(1, 20), memory))
     conditioned = network.recall(features, bank.select(20))
     mask = network.choose(network.decode(features, conditioned, _click(objects), candidates=True))

@@ -37,6 +37,12 @@ def test_absurd_values_are_refused_by_name(change: dict[str, object], message: s
         config_from_json({**config_to_json(TINY), **change})
 
 
+def test_files_of_earlier_versions_need_not_say_that_pictures_are_squeezed_into_squares():
+    values = config_to_json(TINY)
+    del values["keeps_shape"]
+    assert not config_from_json(values).keeps_shape
+
+
 def test_missing_fields_are_named():
     values = config_to_json(TINY)
     del values["memory"]

@@ -76,7 +76,7 @@ def test_a_smaller_picture_gives_smaller_masks(network):
         assert small.recall(features, bank.select(7)).shape == (1, 128, 4, 4)
         click = PromptBatch(torch.full((1, 1, 2), 0.5), torch.ones(1, 1, dtype=torch.int))
         found = small.decode(features, small.without_memory(features), click, candidates=False)
-    assert found.logits_okhw.shape[-1] == small.config.low_res == 16
+    assert found.logits_okhw.shape[-2:] == small.config.low_res_hw((30, 50)) == (16, 16)
 
 
 def test_fewer_memories_are_the_newest_ones_and_the_prompted_frame(network):

@@ -24,7 +24,10 @@ SMALL = NetworkConfig(
     memory=MemoryConfig(channels=32, slots=4, pointers=4, layers=1, feedforward=64),
 )
 KEYED = replace(
-    SMALL, memory=replace(SMALL.memory, pointers=0, keys_from_image=True, position_weight=0.0), dates_pointers=False
+    SMALL,
+    keeps_shape=True,
+    memory=replace(SMALL.memory, pointers=0, keys_from_image=True, position_weight=0.0),
+    dates_pointers=False,
 )
 
 
@@ -49,7 +52,7 @@ def network() -> SegmentationNetwork:
 
 @pytest.fixture(scope="session")
 def keyed_network() -> SegmentationNetwork:
-    """A network that matches on image features, as the built-in one does."""
+    """A network that matches on image features and keeps the shape of pictures, as the built-in one does."""
     return make_network(KEYED)
 
 

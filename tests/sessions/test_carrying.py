@@ -121,6 +121,8 @@ def test_logits_are_taken_from_where_the_flow_points():
     expected = torch.zeros_like(logits)
     expected[..., 4:8, 1:5] = 5.0
     assert torch.allclose(moved(logits, flow), expected)
+    wide = moved(logits.repeat_interleave(2, dim=-1), flow)
+    assert torch.allclose(wide, expected.repeat_interleave(2, dim=-1))
 
 
 @pytest.mark.parametrize("option", [{"keyframes": 0}, {"still_below": -1.0}])

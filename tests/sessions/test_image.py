@@ -98,9 +98,24 @@ def test_a_batch_of_pictures_of_different_size_is_predicted_one_by_one(network, 
         session.predict(CLICK, image=2)
 
 
-def test_an_embedding_is_saved_and_loaded(session: ImageSession, network, tmp_path: Path):
+def test_pictures_keep_their_shape_where_the_network_wants_it_and_share_one_in_a_batch(keyed_network, clip):
+    session = ImageSession(keyed_network)
+    for picture_hw, low_res_hw in [((48, 80), (16, 24)), ((48, 32), (24, 16)), ((40, 40), (16, 16))]:
+        session.set_image(clip[0][: picture_hw[0], : picture_hw[1]])
+        first = session.predict(Points((15, 20)))
+        assert first.low_res.shape == (3, *low_res_hw)
+        assert first.masks.shape == (3, *picture_hw)
+        assert session.predict(mask=first.best_low_res, candidates=False).low_res.shape == (1, *low_res_hw)
+    session.set_image([clip[0], clip[5][:40]])
+    assert session.features.low_res_hw == (16, 24)
+    assert session.predict(CLICK, image=1).masks.shape == (3, 40, 80)
+
+
+@pytest.mark.parametrize("kind", ["network", "keyed_network"])
+def test_an_embedding_is_saved_and_loaded(kind: str, clip, tmp_path: Path, request: pytest.FixtureRequest):
+    session, other = (ImageSession(request.getfixturevalue(kind)) for _ in range(2))
+    session.set_image(clip[0])
     session.save_embedding(tmp_path / "picture.safetensors")
-    other = ImageSession(network)
     other.load_embedding(tmp_path / "picture.safetensors")
     assert other.image_hws == ((48, 80),)
     assert np.array_equal(other.predict(CLICK).logits, session.predict(CLICK).logits)
@@ -130,6 +145,9 @@ def test_an_embedding_with_tensors_of_another_shape_is_refused(session: ImageSes
     with safe_open(str(path), framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(str(path))
+    save_file(tensors, str(path), metadata={**metadata, "image_hws": "[[0, 80]]"})
+    with pytest.raises(ValueError, match="encode the picture again"):
+        ImageSession(network).load_embedding(path)
     tensors["stride4_bchw"] = tensors["stride4_bchw"][:, :, :8].contiguous()
     save_file(tensors, str(path), metadata=metadata)
     with pytest.raises(ValueError, match="encode the picture again"):

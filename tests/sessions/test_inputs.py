@@ -21,6 +21,6 @@ def test_arrays_of_any_kind_become_tensors_without_a_warning(view: Callable[[np.
     mask = picture[..., 0] > 128
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        seen, drawn = picture_tensor(view(picture.copy()), 8), drawn_tensor(view(mask.copy()), 8)
-    assert torch.equal(seen, picture_tensor(np.ascontiguousarray(view(picture.copy())), 8))
-    assert torch.equal(drawn, drawn_tensor(np.ascontiguousarray(view(mask.copy())), 8))
+        seen, drawn = picture_tensor(view(picture.copy()), (8, 6)), drawn_tensor(view(mask.copy()), (8, 6))
+    assert torch.equal(seen, picture_tensor(np.ascontiguousarray(view(picture.copy())), (8, 6)))
+    assert torch.equal(drawn, drawn_tensor(np.ascontiguousarray(view(mask.copy())), (8, 6)))

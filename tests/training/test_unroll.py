@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,23 @@ def test_every_frame_and_every_click_is_judged(network: SegmentationNetwork):
     assert all(loss_o.shape == (2,) for loss_o in outcome.losses)
     assert len(outcome.track_iou) == 2
     assert len(outcome.prompt_iou) == 1 + 2 * 4
+
+
+def test_wide_clips_are_learned_from_and_their_clicks_told_in_parts_of_each_side(network: SegmentationNetwork):
+    square = moving_square(1)
+    wide = replace(
+        square,
+        frames_fhwc=np.pad(square.frames_fhwc, ((0, 0), (0, 0), (0, SIZE), (0, 0))),
+        masks_ofhw=np.pad(square.masks_ofhw, ((0, 0), (0, 0), (0, 0), (0, SIZE))),
+    )
+    batch = collate([wide], (1,))
+    unroll = Unroll(network, batch, Plan(3, {0: "box"}, corrected=frozenset({0}), clicks=1), batch.generators(), FULL)
+    outcome = unroll.run()
+    assert outcome.answers[0].shape == (1, 1, SIZE // 4, SIZE // 2)
+    outcome.loss(1).backward()
+    told = unroll._points(0, [(np.array([[SIZE, SIZE / 2]]), np.array([POSITIVE]))])
+    assert told.points_unit_op2 is not None
+    assert told.points_unit_op2.tolist() == [[[0.5, 0.5]]]
 
 
 def test_masks_that_were_shown_are_not_judged(network: SegmentationNetwork):

@@ -19,6 +19,8 @@ MAX_JSON = 1 << 20
 MAX_NUMBER = 8192
 """No size of a network is larger; a file cannot make us build something absurd."""
 MAX_ITEMS = 64
+ADDED = {"keeps_shape": False}
+"""Fields of a network that files of earlier versions lack."""
 
 
 def config_to_json(config: NetworkConfig) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def config_from_json(values: object) -> NetworkConfig:
     Raises:
         CheckpointError: a field is unknown, missing, or of the wrong type or size.
     """
+    if isinstance(values, dict):
+        values = {**ADDED, **values}
     config = _read_record(NetworkConfig, values, "config")
     if config.width % 64 or config.image_size % 32:
         raise CheckpointError(

@@ -5,7 +5,9 @@ Sizes of the published networks: facebookresearch/sam2, configurations of SAM 2 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -13,6 +15,8 @@ TRUNK_STRIDE = 32
 """The coarsest stride of a trunk, in pixels; picture sizes are its multiples."""
 LOGIT_LIMIT = 32.0
 """Low-res logits that are fed back as a mask prompt are clamped to +- this."""
+WIDEST = 2.5
+"""Pictures that are wider or taller than this are squeezed even by networks that keep their shape."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class NetworkConfig:
     encoder: HieraConfig | MobileConfig
     image_size: int = 1024
     """Side of the square that pictures are resized to, in pixels."""
+    keeps_shape: bool = False
+    """Pictures are resized to about as many pixels as that square has, but in their own shape."""
     width: int = 256
     mask_channels: tuple[int, int] = (64, 32)
     """Width of the decoder's maps at strides 8 and 4."""
@@ -107,14 +113,35 @@ class NetworkConfig:
     """On frames without clicks the best of three candidates is taken, else the single mask."""
 
     @property
-    def grid(self) -> int:
-        """Side of the stride-16 map that memory and decoder work on."""
-        return self.image_size // 16
+    def cells(self) -> int:
+        """Both sides of the stride-16 map are multiples of so many cells, whatever the picture."""
+        return (TRUNK_STRIDE if self.keeps_shape else self.image_size) // 16
 
-    @property
-    def low_res(self) -> int:
-        """Side of the low-res logits, in pixels."""
-        return self.image_size // 4
+    def canvas(self, picture_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width that pictures of this height and width are resized to, in pixels."""
+        if not self.keeps_shape:
+            return self.image_size, self.image_size
+        return shaped(self.image_size, picture_hw)
+
+    def low_res_hw(self, picture_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the low-res logits for such pictures, in pixels."""
+        h, w = self.canvas(picture_hw)
+        return h // 4, w // 4
+
+
+@lru_cache
+def shaped(side: int, picture_hw: tuple[int, int]) -> tuple[int, int]:
+    """Multiples of the trunk's stride whose product is near ``side`` squared and whose ratio is near the picture's."""
+    ratio = min(max(picture_hw[0] / picture_hw[1], 1 / WIDEST), WIDEST)
+    cells = side // TRUNK_STRIDE
+    sides = range(1, 2 * cells + 1)
+
+    def misfit(rows_columns: tuple[int, int]) -> float:
+        rows, columns = rows_columns
+        return math.hypot(math.log(rows / columns / ratio), math.log(rows * columns / cells**2))
+
+    rows, columns = min(((rows, columns) for rows in sides for columns in sides), key=misfit)
+    return rows * TRUNK_STRIDE, columns * TRUNK_STRIDE
 
 
 _TINY = HieraConfig(embed_dim=96, heads=1, blocks=(1, 2, 7, 2), global_blocks=(5, 7, 9))
@@ -137,6 +164,7 @@ PICO = NetworkConfig(
     name="pico",
     encoder=MobileConfig(),
     image_size=448,
+    keeps_shape=True,
     width=128,
     decoder_heads=4,
     decoder_feedforward=512,

@@ -46,6 +46,18 @@ class ImageFeatures(_Tensors):
     stride4_bchw: Tensor
     """Already projected to the decoder's width at this stride."""
 
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        """Height and width of the pictures as the network sees them, in pixels."""
+        h, w = self.stride16_bchw.shape[-2:]
+        return 16 * h, 16 * w
+
+    @property
+    def low_res_hw(self) -> tuple[int, int]:
+        """Height and width of the masks that are made of them, in pixels."""
+        h, w = self.stride4_bchw.shape[-2:]
+        return h, w
+
     def of_objects(self, rows: slice) -> ImageFeatures:
         """What some objects see: one picture that all see, or each its own."""
         return self if len(self.stride16_bchw) == 1 else self.rows(rows)

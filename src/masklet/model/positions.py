@@ -66,10 +66,13 @@ class FourierPositions(nn.Module):
 
     def _made_grid(self, h: int, w: int) -> Tensor:
         device = self.frequencies.device
-        y = (torch.arange(h, device=device) + 0.5) / h
-        x = (torch.arange(w, device=device) + 0.5) / w
-        unit_xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+        unit_xy = torch.stack(torch.meshgrid(middles(w, device), middles(h, device), indexing="xy"), dim=-1)
         return rearrange(self(unit_xy), "h w c -> 1 c h w")
+
+
+def middles(cells: int, device: torch.device | None = None) -> Tensor:
+    """Where the middles of so many cells in a row lie between 0 and 1."""
+    return (torch.arange(cells, device=device) + 0.5) / cells
 
 
 def rotary_angles(channels: int, h: int, w: int, device: torch.device | None = None) -> Tensor:

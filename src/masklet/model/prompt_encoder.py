@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from masklet.model.layers import LayerNorm2d
 from masklet.model.outputs import _Tensors
-from masklet.model.positions import FourierPositions
+from masklet.model.positions import FourierPositions, middles
 
 NEGATIVE, POSITIVE, BOX_MIN, BOX_MAX = 0, 1, 2, 3
 NO_POINT = -1
+CELL = 16
+"""Height and width of a cell of the dense map, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,8 @@ class PromptBatch(_Tensors):
 class PromptEncoder(nn.Module):
     """As in SAM; boxes come as corner points."""
 
-    def __init__(self, width: int, image_size: int, *, sketched: bool = False):
+    def __init__(self, width: int, *, sketched: bool = False):
         super().__init__()
-        self.half_pixel = 0.5 / image_size
-        self.grid = image_size // 16
         self.positions = FourierPositions(width)
         self.labels = nn.Embedding(4, width)
         self.no_point = nn.Embedding(1, width)
@@ -56,30 +57,31 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(4, 16, 2, stride=2), LayerNorm2d(16), nn.GELU(),
             nn.Conv2d(16, width, 1),
         )  # fmt: skip
-        self.sketch = Sketch(width, self.grid) if sketched else None
+        self.sketch = Sketch(width) if sketched else None
 
-    def forward(self, prompts: PromptBatch) -> tuple[Tensor, Tensor]:
-        """Tokens (o, p + 1, width), or (o, 0, width) without points, and a dense map (o, width, grid, grid)."""
-        return self._tokens(prompts), self._dense(prompts)
+    def forward(self, prompts: PromptBatch, h: int, w: int) -> tuple[Tensor, Tensor]:
+        """Tokens (o, p + 1, width), or (o, 0, width) without points, and a dense map (o, width, h, w) of h x w cells."""
+        return self._tokens(prompts, h, w), self._dense(prompts, h, w)
 
-    def _tokens(self, prompts: PromptBatch) -> Tensor:
+    def _tokens(self, prompts: PromptBatch, h: int, w: int) -> Tensor:
         if prompts.points_unit_op2 is None or prompts.labels_op is None:
             return self.no_mask.weight.new_zeros(prompts.objects, 0, self.no_mask.embedding_dim)
         points_op2, labels_op = with_padding_point(prompts.points_unit_op2, prompts.labels_op)
+        half_pixel_2 = torch.cat([points_op2.new_full((1,), 0.5 / (CELL * cells)) for cells in (w, h)])
         is_point_op1 = (labels_op != NO_POINT)[..., None]
-        placed = self.positions(points_op2 + self.half_pixel) + self.labels(labels_op.clamp(min=0))
+        placed = self.positions(points_op2 + half_pixel_2) + self.labels(labels_op.clamp(min=0))
         return torch.where(is_point_op1, placed, self.no_point.weight)
 
-    def _dense(self, prompts: PromptBatch) -> Tensor:
-        dense_ochw = self._mask_or_none(prompts)
+    def _dense(self, prompts: PromptBatch, h: int, w: int) -> Tensor:
+        dense_ochw = self._mask_or_none(prompts, h, w)
         if self.sketch is None or prompts.points_unit_op2 is None or prompts.labels_op is None:
             return dense_ochw
-        return dense_ochw + self.sketch(prompts.points_unit_op2, prompts.labels_op)
+        return dense_ochw + self.sketch(prompts.points_unit_op2, prompts.labels_op, h, w)
 
-    def _mask_or_none(self, prompts: PromptBatch) -> Tensor:
+    def _mask_or_none(self, prompts: PromptBatch, h: int, w: int) -> Tensor:
         if prompts.mask_logits_o1hw is not None:
             return self.mask(prompts.mask_logits_o1hw)
-        return self.no_mask.weight[:, :, None, None].expand(prompts.objects, -1, self.grid, self.grid)
+        return self.no_mask.weight[:, :, None, None].expand(prompts.objects, -1, h, w)
 
 
 class Sketch(nn.Module):
@@ -90,44 +92,52 @@ class Sketch(nn.Module):
     """
 
     REACHES = (1 / 32, 1 / 8, 1 / 2)
-    """How far a click is drawn, as standard deviations in parts of the picture."""
+    """How far a click is drawn, as standard deviations in parts of the side of a square with the picture's area."""
 
-    def __init__(self, width: int, grid: int):
+    def __init__(self, width: int):
         super().__init__()
-        self.grid = grid
         self.look = nn.Conv2d(2 * len(self.REACHES) + 2, width, 1)
         self.paint = nn.Conv2d(width, width, 1, bias=False)
         nn.init.zeros_(self.paint.weight)
 
-    def forward(self, points_unit_op2: Tensor, labels_op: Tensor) -> Tensor:
-        """What is added to the dense map: (o, width, grid, grid)."""
-        return self.paint(F.gelu(self.look(self.drawn(points_unit_op2.float(), labels_op))))
+    def forward(self, points_unit_op2: Tensor, labels_op: Tensor, h: int, w: int) -> Tensor:
+        """What is added to the dense map: (o, width, h, w)."""
+        return self.paint(F.gelu(self.look(self.drawn(points_unit_op2.float(), labels_op, h, w))))
 
-    def drawn(self, points_unit_op2: Tensor, labels_op: Tensor) -> Tensor:
-        """(o, 8, grid, grid) in 0..1: positive clicks at every reach, negative ones; a box's inside and its middle."""
-        cells_g = (torch.arange(self.grid, device=labels_op.device) + 0.5) / self.grid
-        return torch.cat([self._clicks(points_unit_op2, labels_op, cells_g), self._box(points_unit_op2, labels_op)], 1)
+    def drawn(self, points_unit_op2: Tensor, labels_op: Tensor, h: int, w: int) -> Tensor:
+        """(o, 8, h, w) in 0..1: positive clicks at every reach, negative ones; a box's inside and its middle."""
+        return torch.cat([self._clicks(points_unit_op2, labels_op, h, w), self._box(points_unit_op2, labels_op, h, w)], 1)
 
-    def _clicks(self, points_op2: Tensor, labels_op: Tensor, cells_g: Tensor) -> Tensor:
-        x_opg, y_opg = ((cells_g - points_op2[..., axis, None]) ** 2 for axis in (0, 1))
-        distance_ophw = y_opg[..., :, None] + x_opg[..., None, :]
+    def _clicks(self, points_op2: Tensor, labels_op: Tensor, h: int, w: int) -> Tensor:
+        cells_per_side = math.sqrt(h * w)
+        x_opw, y_oph = (
+            ((middles(cells, labels_op.device) - points_op2[..., axis, None]) * (cells / cells_per_side)) ** 2
+            for axis, cells in enumerate((w, h))
+        )
+        distance_ophw = y_oph[..., :, None] + x_opw[..., None, :]
         drawn = []
         for label in (POSITIVE, NEGATIVE):
             given_op11 = (labels_op == label)[..., None, None]
             drawn += [((-distance_ophw / (2 * reach**2)).exp() * given_op11).amax(1) for reach in self.REACHES]
         return torch.stack(drawn, dim=1)
 
-    def _box(self, points_op2: Tensor, labels_op: Tensor) -> Tensor:
-        low_o21, high_o21 = (
-            (points_op2 * (labels_op == corner)[..., None]).sum(1)[..., None] for corner in (BOX_MIN, BOX_MAX)
+    def _box(self, points_op2: Tensor, labels_op: Tensor, h: int, w: int) -> Tensor:
+        low_o2, high_o2 = ((points_op2 * (labels_op == corner)[..., None]).sum(1) for corner in (BOX_MIN, BOX_MAX))
+        (inside_ow, middle_ow), (inside_oh, middle_oh) = (
+            _interval(low_o2[:, axis, None], high_o2[:, axis, None], cells) for axis, cells in enumerate((w, h))
         )
-        starts_g = torch.arange(self.grid, device=labels_op.device) / self.grid
-        covered_o2g = (high_o21.minimum(starts_g + 1 / self.grid) - low_o21.maximum(starts_g)).clamp(min=0) * self.grid
-        reach_o21 = (high_o21 - low_o21).clamp(min=1 / self.grid) / 2
-        middle_o2g = (-2 * ((starts_g + 0.5 / self.grid - (low_o21 + high_o21) / 2) / reach_o21) ** 2).exp()
-        inside_ohw, middle_ohw = (both[:, 1, :, None] * both[:, 0, None, :] for both in (covered_o2g, middle_o2g))
+        inside_ohw, middle_ohw = inside_oh[..., None] * inside_ow[:, None], middle_oh[..., None] * middle_ow[:, None]
         given_o11 = (labels_op == BOX_MIN).any(1)[:, None, None]
         return torch.stack([inside_ohw, middle_ohw], dim=1) * given_o11[:, None]
+
+
+def _interval(low_o1: Tensor, high_o1: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Along one axis of so many cells: the share of each that lies inside, and how near its middle is to the interval's."""
+    middles_g, half = middles(cells, low_o1.device), 0.5 / cells
+    inside_og = (high_o1.minimum(middles_g + half) - low_o1.maximum(middles_g - half)).clamp(min=0) * cells
+    reach_o1 = (high_o1 - low_o1).clamp(min=2 * half) / 2
+    middle_og = (-2 * ((middles_g - (low_o1 + high_o1) / 2) / reach_o1) ** 2).exp()
+    return inside_og, middle_og
 
 
 def with_padding_point(points_op2: Tensor, labels_op: Tensor) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ class SegmentationNetwork(nn.Module):
         self.config = config
         self.trunk = Hiera(config.encoder) if isinstance(config.encoder, HieraConfig) else Mobile(config.encoder)
         self.neck = Neck(config.encoder.channels, c)
-        self.prompt_encoder = PromptEncoder(c, config.image_size, sketched=config.sketches_prompts)
+        self.prompt_encoder = PromptEncoder(c, sketched=config.sketches_prompts)
         self.mask_decoder = MaskDecoder(config)
         self.mask_as_prompt = nn.Conv2d(1, 1, 4, stride=4)
         self.pointer = PointerHead(c) if memory.pointers else NoPointer()
@@ -108,7 +108,7 @@ class SegmentationNetwork(nn.Module):
         return self.no_memory.device
 
     def encode_image(self, images_bchw: Tensor) -> ImageFeatures:
-        """Normalised RGB (b, 3, image_size, image_size) -> features."""
+        """Normalised RGB (b, 3, h, w) of the configuration's ``canvas`` -> features."""
         decoder = self.mask_decoder
         # What looks at them wants their channels side by side; their gradients come faster in planes.
         order = torch.contiguous_format if torch.is_grad_enabled() else torch.channels_last
@@ -128,8 +128,9 @@ class SegmentationNetwork(nn.Module):
 
     def decode_all(self, features: ImageFeatures, conditioned_ochw: Tensor, prompts: PromptBatch) -> MaskPrediction:
         """All four masks (k = 4): the single one first, then the three that share out an ambiguous prompt."""
-        tokens_opc, dense_ochw = self.prompt_encoder(prompts)
-        position_1chw = self.prompt_encoder.positions.grid(*conditioned_ochw.shape[-2:])
+        h, w = conditioned_ochw.shape[-2:]
+        tokens_opc, dense_ochw = self.prompt_encoder(prompts, h, w)
+        position_1chw = self.prompt_encoder.positions.grid(h, w)
         return self.mask_decoder(features, conditioned_ochw, dense_ochw, tokens_opc, position_1chw)
 
     def decode(
@@ -153,7 +154,7 @@ class SegmentationNetwork(nn.Module):
                 return candidate_masks(prediction)
             return single_mask(prediction) if stability is None else stable_mask(prediction, stability)
 
-        return self._in_groups(prompts.objects, decoded)
+        return self._in_groups(prompts.objects, features, decoded)
 
     def choose(self, prediction: MaskPrediction) -> ObjectMask:
         """The candidate of the highest predicted IoU, or nothing where the object is absent."""
@@ -169,7 +170,7 @@ class SegmentationNetwork(nn.Module):
     def adopt(
         self, features: ImageFeatures, masks_o1hw: Tensor, stability: Stability | None = Stability()
     ) -> ObjectMask:
-        """Masks that the user drew, (o, 1, image_size, image_size) of 0 and 1, taken as they are.
+        """Masks that the user drew, (o, 1, h, w) of 0 and 1 on the features' canvas, taken as they are.
 
         Only their object pointers come from the network.
         """
@@ -179,21 +180,21 @@ class SegmentationNetwork(nn.Module):
         drawn_o = masks_o1hw.flatten(1).any(dim=1)
         presence_o = torch.where(drawn_o, MASK_LOGIT, -MASK_LOGIT)
         pointer_oc = self.pointer(seen.tokens_okc[:, 0], torch.minimum(seen.presence_o, presence_o))
-        logits_o1hw = resize((2 * masks_o1hw - 1) * MASK_LOGIT, self.config.low_res, antialias=True)
+        logits_o1hw = resize((2 * masks_o1hw - 1) * MASK_LOGIT, features.low_res_hw, antialias=True)
         return ObjectMask(logits_o1hw, torch.ones_like(presence_o), pointer_oc, presence_o)
 
     def remember(self, features: ImageFeatures, mask: ObjectMask, *, prompted: bool) -> FrameMemory:
         """What later frames will find of this one. Masks that a user prompted are remembered as certain."""
 
         def remembered(rows: slice) -> FrameMemory:
-            logits_o1hw = resize(mask.logits_o1hw[rows], self.config.image_size)
+            logits_o1hw = resize(mask.logits_o1hw[rows], features.canvas_hw)
             belief_o1hw = (logits_o1hw > 0).to(logits_o1hw.dtype) if prompted else logits_o1hw.sigmoid()
             return self.remember_belief(features.of_objects(rows), belief_o1hw, mask.rows(rows))
 
-        return self._in_groups(len(mask.logits_o1hw), remembered)
+        return self._in_groups(len(mask.logits_o1hw), features, remembered)
 
     def remember_belief(self, features: ImageFeatures, belief_o1hw: Tensor, mask: ObjectMask) -> FrameMemory:
-        """As ``remember``, from the probability (o, 1, image_size, image_size) that a pixel is inside."""
+        """As ``remember``, from the probability (o, 1, h, w) that a pixel of the canvas is inside."""
         memory_ochw = self.memory_encoder(features.stride16_bchw, (2 * belief_o1hw - 1) * MASK_LOGIT)
         memory_ochw = self.mark_absent(memory_ochw, mask.presence_o)
         if not self.config.memory.keys_from_image:
@@ -201,19 +202,19 @@ class SegmentationNetwork(nn.Module):
         key_ochw = features.stride16_bchw.expand(len(memory_ochw), -1, -1, -1)
         return FrameMemory(memory_ochw, mask.pointer_oc, key_ochw)
 
-    def _in_groups(self, objects: int, work: Callable[[slice], Some]) -> Some:
+    def _in_groups(self, objects: int, features: ImageFeatures, work: Callable[[slice], Some]) -> Some:
         """Work on the rows of o objects. On a processor where nothing learns, some objects follow the others."""
         if torch.is_grad_enabled() or self.device.type != "cpu":
             return work(slice(None))
-        size = max(GRID_NUMBERS // (self.config.width * self.config.grid**2), 1)
+        size = max(GRID_NUMBERS // features.stride16_bchw[0].numel(), 1)
         return stacked([work(slice(start, start + size)) for start in range(0, objects, size)])
 
 
-def resize(x_bchw: Tensor, side: int, antialias: bool = False) -> Tensor:
-    """Bilinear resize to a square of ``side`` pixels."""
-    if x_bchw.shape[-2:] == (side, side):
+def resize(x_bchw: Tensor, hw: tuple[int, int], antialias: bool = False) -> Tensor:
+    """Bilinear resize to a height and a width."""
+    if x_bchw.shape[-2:] == hw:
         return x_bchw
-    return F.interpolate(x_bchw.float(), size=(side, side), mode="bilinear", align_corners=False, antialias=antialias)
+    return F.interpolate(x_bchw.float(), size=hw, mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def single_mask(prediction: MaskPrediction) -> MaskPrediction:

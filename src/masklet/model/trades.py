@@ -8,9 +8,7 @@ from dataclasses import replace
 from torch import nn
 
 from masklet.model.config import TRUNK_STRIDE, Trades
-from masklet.model.device import shapes_only
 from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
-from masklet.model.prompt_encoder import PromptEncoder
 from masklet.model.sam2 import SegmentationNetwork
 
 
@@ -32,12 +30,6 @@ def _resize(network: SegmentationNetwork, side: int) -> None:
     if side < TRUNK_STRIDE or side % TRUNK_STRIDE:
         raise ValueError(f"image_size must be a multiple of {TRUNK_STRIDE} pixels, got {side}")
     network.config = replace(network.config, image_size=side)
-    old = network.prompt_encoder
-    with shapes_only():
-        new = PromptEncoder(network.config.width, side, sketched=network.config.sketches_prompts)
-    new.positions = old.positions
-    new.load_state_dict(old.state_dict(), assign=True)
-    network.prompt_encoder = new.train(old.training)
 
 
 def _keep_slots(network: SegmentationNetwork, slots: int) -> None:
@@ -52,8 +44,9 @@ def _keep_slots(network: SegmentationNetwork, slots: int) -> None:
 
 
 def _pool(network: SegmentationNetwork, cells: int) -> None:
-    if cells < 1 or network.config.grid % cells:
-        raise ValueError(f"pooled_memory must divide the {network.config.grid} cells of a side, got {cells}")
+    sides = network.config.cells
+    if cells < 1 or sides % cells:
+        raise ValueError(f"pooled_memory must divide the {sides} cells of a side, got {cells}")
     _tokens(network).pooled = cells
 
 

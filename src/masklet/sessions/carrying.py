@@ -62,9 +62,9 @@ class Carrier:
 
 def moved(logits_o1hw: Tensor, flow_hw2: np.ndarray) -> Tensor:
     """Logits taken from where ``flow_hw2`` points: offsets (x, y) as shares of the sides, at any size."""
-    side = logits_o1hw.shape[-1]
-    offsets_hw2 = cv2.resize(flow_hw2, (side, side), interpolation=cv2.INTER_AREA) * side
-    y_hw, x_hw = np.mgrid[:side, :side].astype(np.float32)
+    h, w = logits_o1hw.shape[-2:]
+    offsets_hw2 = cv2.resize(flow_hw2, (w, h), interpolation=cv2.INTER_AREA) * np.array((w, h), np.float32)
+    y_hw, x_hw = np.mgrid[:h, :w].astype(np.float32)
     x_hw, y_hw = x_hw + offsets_hw2[..., 0], y_hw + offsets_hw2[..., 1]
     maps = [
         cv2.remap(logits_hw, x_hw, y_hw, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

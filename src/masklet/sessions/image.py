@@ -60,14 +60,18 @@ class ImageSession:
 
     @torch.inference_mode()
     def set_image(self, picture: Any) -> None:
-        """Encode a picture, or a list of pictures as one batch: RGB uint8 arrays (h, w, 3), PIL pictures or paths."""
+        """Encode a picture, or a list of pictures as one batch: RGB uint8 arrays (h, w, 3), PIL pictures or paths.
+
+        All pictures of a batch are resized to the same height and width.
+        """
         several = isinstance(picture, (list, tuple))
         pictures = [_pixels(p) for p in (picture if several else [picture])]
         if not pictures:
             raise ValueError("expected at least one picture, got an empty list")
-        side, device = self.network.config.image_size, self.network.device
-        self._features = self.network.encode_image(torch.cat([picture_tensor(p, side, device) for p in pictures]))
-        self._image_hws = [(p.shape[0], p.shape[1]) for p in pictures]
+        image_hws = [(p.shape[0], p.shape[1]) for p in pictures]
+        canvas, device = self._canvas(image_hws), self.network.device
+        self._features = self.network.encode_image(torch.cat([picture_tensor(p, canvas, device) for p in pictures]))
+        self._image_hws = image_hws
 
     @torch.inference_mode()
     def predict(
@@ -82,8 +86,7 @@ class ImageSession:
         """Masks for prompts in pixels of picture number ``image``.
 
         Lists of points or boxes are one object each, and the result has a leading axis for them. ``mask`` is a drawn
-        mask of the picture's size or low-res logits of an earlier result, (side, side), or (o, side, side) for o
-        objects. ``candidates`` asks for three masks, which suits a single click; otherwise there is one.
+        mask of the picture's size or low-res logits of an earlier result, (h, w), or (o, h, w) for o objects. ``candidates`` asks for three masks, which suits a single click; otherwise there is one.
         Raises ValueError for prompts that do not fit.
         """
         picture, image_hw = self._picture(image)
@@ -128,9 +131,14 @@ class ImageSession:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no image embedding: {error}; write one with save_embedding") from error
-        self._check_shapes(tensors, len(image_hws), path)
+        self._check_shapes(tensors, image_hws, path)
         self._features = ImageFeatures(**tensors).to(self.network.device)
         self._image_hws = image_hws
+
+    def _canvas(self, image_hws: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """One for all pictures of a batch, of their mean shape."""
+        height, width = np.exp(np.log(image_hws).mean(axis=0)).tolist()
+        return self.network.config.canvas((round(height), round(width)))
 
     def _check_origin(self, metadata: dict[str, str], path: str | Path) -> None:
         if metadata.get("format") != EMBEDDING_FORMAT:
@@ -142,17 +150,21 @@ class ImageSession:
                 "load the same network or encode the picture again"
             )
 
-    def _check_shapes(self, tensors: dict[str, Tensor], count: int, path: str | Path) -> None:
-        config = self.network.config
-        (c8, c4), grid = config.mask_channels, config.grid
-        expected = {
-            "stride16_bchw": (count, config.width, grid, grid),
-            "stride8_bchw": (count, c8, 2 * grid, 2 * grid),
-            "stride4_bchw": (count, c4, 4 * grid, 4 * grid),
-        }
+    def _check_shapes(
+        self, tensors: dict[str, Tensor], image_hws: Sequence[tuple[int, int]], path: str | Path
+    ) -> None:
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if found != expected or not count:
+        has_pictures = bool(image_hws) and min(map(min, image_hws)) > 0
+        expected = self._shapes(image_hws) if has_pictures else {}
+        if found != expected or not has_pictures:
             raise ValueError(f"{path} holds tensors {found}, expected {expected}; encode the picture again")
+
+    def _shapes(self, image_hws: Sequence[tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+        config, count, (height, width) = self.network.config, len(image_hws), self._canvas(image_hws)
+        channels = {16: config.width, 8: config.mask_channels[0], 4: config.mask_channels[1]}
+        return {
+            f"stride{stride}_bchw": (count, c, height // stride, width // stride) for stride, c in channels.items()
+        }
 
     def _picture(self, image: int) -> tuple[ImageFeatures, tuple[int, int]]:
         features = self.features
@@ -161,19 +173,19 @@ class ImageSession:
         return features.rows(slice(image, image + 1)), self._image_hws[image]
 
     def _mask_logits(self, mask: Mask | np.ndarray | Tensor, image_hw: tuple[int, int], objects: int) -> Tensor:
-        """(o, 1, side, side) logits for the prompt encoder."""
-        side = self.network.config.low_res
+        """(o, 1, h, w) low-res logits for the prompt encoder."""
+        h, w = self.features.low_res_hw
         if isinstance(mask, Mask):
             mask.check_inside(image_hw)
             drawn_11hw = torch.from_numpy(mask.array).to(self.network.device, torch.float32)[None, None]
-            return resize((2 * drawn_11hw - 1) * MASK_LOGIT, side, antialias=True).expand(objects, -1, -1, -1)
+            return resize((2 * drawn_11hw - 1) * MASK_LOGIT, (h, w), antialias=True).expand(objects, -1, -1, -1)
         logits = torch.as_tensor(mask, dtype=torch.float32, device=self.network.device)
-        if tuple(logits.shape) not in {(side, side), (1, side, side), (objects, side, side)}:
+        if tuple(logits.shape) not in {(h, w), (1, h, w), (objects, h, w)}:
             raise ValueError(
-                f"mask has shape {tuple(logits.shape)}, expected low-res logits ({side}, {side}) of one candidate, "
-                f"or ({objects}, {side}, {side}) for {objects} objects; pass masks of the picture's size as Mask"
+                f"mask has shape {tuple(logits.shape)}, expected low-res logits ({h}, {w}) of one candidate, "
+                f"or ({objects}, {h}, {w}) for {objects} objects; pass masks of the picture's size as Mask"
             )
-        return logits.reshape(-1, 1, side, side).expand(objects, -1, -1, -1)
+        return logits.reshape(-1, 1, h, w).expand(objects, -1, -1, -1)
 
     def _cleaned(self, low_res_okhw: Tensor) -> Tensor:
         """Without small holes and specks, both told by the logits as they are."""

@@ -15,27 +15,28 @@ from masklet.model.sam2 import resize
 from masklet.prompts import UnitPoints
 
 
-def picture_tensor(picture: np.ndarray, side: int, device: torch.device | str = "cpu") -> Tensor:
-    """A still picture (h, w, 3) uint8 as the published image predictor takes it: (1, 3, side, side), normalised.
+def picture_tensor(picture: np.ndarray, hw: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """A still picture (h, w, 3) uint8 as the published image predictor takes it: (1, 3, *hw), normalised.
 
     Resized as floats, bilinearly with antialiasing.
     """
-    return _normalised(resize(_unit_tensor(picture, device), side, antialias=True))
+    return _normalised(resize(_unit_tensor(picture, device), hw, antialias=True))
 
 
-def frame_tensor(frame: np.ndarray, side: int, device: torch.device | str = "cpu") -> Tensor:
-    """A frame (h, w, 3) uint8 as the published video predictor takes it: (1, 3, side, side), normalised.
+def frame_tensor(frame: np.ndarray, hw: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """A frame (h, w, 3) uint8 as the published video predictor takes it: (1, 3, *hw), normalised.
 
     Resized as bytes with PIL's default filter.
     """
-    resized = np.array(Image.fromarray(frame).resize((side, side)))
+    height, width = hw
+    resized = np.array(Image.fromarray(frame).resize((width, height)))
     return _normalised(_unit_tensor(resized, device))
 
 
-def drawn_tensor(mask_hw: np.ndarray, side: int, device: torch.device | str = "cpu") -> Tensor:
-    """A drawn mask (h, w) bool as (1, 1, side, side) of 0 and 1: set where at least half is covered."""
+def drawn_tensor(mask_hw: np.ndarray, hw: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """A drawn mask (h, w) bool as (1, 1, *hw) of 0 and 1: set where at least half is covered."""
     mask_11hw = _tensor(mask_hw).to(device, torch.float32)[None, None]
-    return (resize(mask_11hw, side, antialias=True) >= 0.5).float()
+    return (resize(mask_11hw, hw, antialias=True) >= 0.5).float()
 
 
 def prompt_batch(

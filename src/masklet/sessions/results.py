@@ -29,9 +29,9 @@ class ImageResult:
 
     image_hw: tuple[int, int]
     cleaned: Tensor
-    """(..., k, side, side) float32 logits, of which the masks are made."""
+    """(..., k, low-res h, w) float32 logits, of which the masks are made."""
     low_res: np.ndarray
-    """(..., k, side, side) float32 within +-32; one of them can be fed back as the ``mask`` of a later prediction."""
+    """(..., k, low-res h, w) float32 within +-32; one of them can be fed back as the ``mask`` of a later prediction."""
     iou: np.ndarray
     """(..., k) predicted IoU, 0 to 1."""
     presence: np.ndarray
@@ -58,7 +58,7 @@ class ImageResult:
 
     @property
     def best_low_res(self) -> np.ndarray:
-        """(..., side, side) float32: the low-res logits of the best candidate."""
+        """(..., low-res h, w) float32: the low-res logits of the best candidate."""
         return np.take_along_axis(self.low_res, self._best[..., None, None, None], axis=-3).squeeze(-3)
 
     def rle(self) -> list[Rle]:
@@ -99,7 +99,7 @@ class FrameResult:
     """Object numbers, in the order of all arrays here."""
     video_hw: tuple[int, int]
     low_res_ohw: Tensor
-    """(o, side, side) logits."""
+    """(o, low-res h, w) logits."""
     iou_o: np.ndarray
     """(o,) predicted IoU, 0 to 1."""
     presence_o: np.ndarray

@@ -231,13 +231,13 @@ class VideoSession(Closing):
         )
 
     def _shown(self, frame: int, found: dict[int, ObjectMask], prompted_o: np.ndarray) -> FrameResult:
-        side = self.network.config.low_res
+        h, w = self.network.config.low_res_hw(self.video_hw)
         low_res = [mask.logits_o1hw[:, 0] for mask in found.values()]
         return FrameResult(
             frame=frame,
             objects=tuple(found),
             video_hw=self.video_hw,
-            low_res_ohw=torch.cat(low_res) if low_res else torch.zeros(0, side, side),
+            low_res_ohw=torch.cat(low_res) if low_res else torch.zeros(0, h, w),
             iou_o=np.array([float(mask.iou_o) for mask in found.values()], dtype=np.float32),
             presence_o=probabilities([mask.presence_o for mask in found.values()]),
             prompted_o=prompted_o,
@@ -302,7 +302,7 @@ class VideoSession(Closing):
             self._commit(but=frame)
         features = self._features(frame)
         if wanted.mask is not None:
-            drawn_11hw = drawn_tensor(wanted.mask.array, self.network.config.image_size, self.network.device)
+            drawn_11hw = drawn_tensor(wanted.mask.array, features.canvas_hw, self.network.device)
             return self._filled(self.network.adopt(features, drawn_11hw, self.settings.stability))
         points = as_points(wanted.points, wanted.box, self.video_hw)
         earlier = track.latest(frame)
@@ -437,9 +437,9 @@ class VideoSession(Closing):
         )
 
     def _nothing(self) -> ObjectMask:
-        side, device = self.network.config.low_res, self.network.device
-        absent_o = torch.full((1,), ABSENT_LOGIT, device=device)
-        return ObjectMask(absent_o.expand(1, 1, side, side), torch.zeros(1), torch.zeros(1, 0), absent_o)
+        absent_o = torch.full((1,), ABSENT_LOGIT, device=self.network.device)
+        logits_11hw = absent_o.expand(1, 1, *self.network.config.low_res_hw(self.video_hw))
+        return ObjectMask(logits_11hw, torch.zeros(1), torch.zeros(1, 0), absent_o)
 
     def _object(self, obj: int) -> TrackedObject:
         if obj not in self._objects:
@@ -528,4 +528,4 @@ class _Steps:
 @torch.inference_mode()
 def encode_frame(network: SegmentationNetwork, source: FrameSource, frame: int) -> ImageFeatures:
     """Read one frame and encode it."""
-    return network.encode_image(frame_tensor(source[frame], network.config.image_size, network.device))
+    return network.encode_image(frame_tensor(source[frame], network.config.canvas(source.video_hw), network.device))

@@ -48,9 +48,10 @@ class ClipBatch:
         return self.frames_bfchw.shape[1]
 
     @property
-    def side(self) -> int:
+    def hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.frames_bfchw.shape[-1]
+        h, w = self.frames_bfchw.shape[-2:]
+        return h, w
 
     def images(self) -> Tensor:
         """All frames, normalised for the network: (b * f, 3, h, w)."""

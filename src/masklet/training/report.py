@@ -113,7 +113,7 @@ def picture(outcome: Outcome, batch: ClipBatch) -> np.ndarray:
     rows = [[], []]
     for frame in range(batch.frames):
         rgb = np.ascontiguousarray(batch.frames_bfchw[0, frame].permute(1, 2, 0).cpu().numpy())
-        logits = resize_logits(outcome.answers[frame][:, 0].float(), (batch.side, batch.side)).cpu().numpy()
+        logits = resize_logits(outcome.answers[frame][:, 0].float(), batch.hw).cpu().numpy()
         seen = {o + 1: logits[o] > 0 for o in objects}
         truth = {o + 1: batch.masks_ofhw[o, frame].cpu().numpy() for o in objects}
         rows[0].append(overlay(rgb, seen, [marks(outcome, frame, o) for o in objects]))

@@ -92,7 +92,7 @@ class Unroll:
     def _corrected(self, frame: int, answer: Answer) -> Answer:
         """Click after click, each with the answer before it as mask prompt."""
         for _ in range(self.plan.clicks):
-            seen_ohw = (resize(answer.mask.logits_o1hw, self.batch.side)[:, 0] > 0).detach().cpu().numpy()
+            seen_ohw = (resize(answer.mask.logits_o1hw, self.batch.hw)[:, 0] > 0).detach().cpu().numpy()
             shown = [
                 correction(truth, np.zeros_like(seen) if self._blind(rng) else seen, rng)
                 for (truth, rng), seen in zip(self._truths(frame), seen_ohw, strict=True)
@@ -113,9 +113,9 @@ class Unroll:
         return Answer(self.network.choose(prediction), conditioned_ochw, prompts)
 
     def _judge(self, prediction: MaskPrediction, frame: int, ious: list[float]) -> None:
-        side = self.batch.side // self.weights.reduction
-        target_o1hw = F.adaptive_avg_pool2d(self._truth(frame), side)
-        compared = replace(prediction, logits_okhw=resize(prediction.logits_okhw, side))
+        h, w = (side // self.weights.reduction for side in self.batch.hw)
+        target_o1hw = F.adaptive_avg_pool2d(self._truth(frame), (h, w))
+        compared = replace(prediction, logits_okhw=resize(prediction.logits_okhw, (h, w)))
         self.outcome.losses.append(prediction_loss(compared, target_o1hw, self.weights))
         seen_o = self._truth(frame).flatten(1).any(1)
         if seen_o.any():
@@ -145,7 +145,7 @@ class Unroll:
         self.outcome.shown.setdefault(frame, []).extend(shown)
         points_op2, labels_op = (np.stack(parts) for parts in zip(*shown, strict=True))
         device = self.network.device
-        unit_op2 = torch.as_tensor(points_op2, dtype=torch.float32, device=device) / self.batch.side
+        unit_op2 = torch.as_tensor(points_op2 / self.batch.hw[::-1], dtype=torch.float32, device=device)
         return PromptBatch(unit_op2, torch.as_tensor(labels_op, dtype=torch.long, device=device))
 
 

@@ -168,9 +168,8 @@ class _Sight:
         self._settings = settings
         self._crop = crop
         self._picture_hw = (picture.shape[0], picture.shape[1])
-        side = network.config.low_res
-        self._enlarger = Enlarger((side, side), crop.hw)
         self._features, self._conditioned_1chw = self._encode(picture[crop.y0 : crop.y1, crop.x0 : crop.x1])
+        self._enlarger = Enlarger(self._features.low_res_hw, crop.hw)
 
     def look(self, points_px_xy: np.ndarray) -> list[FoundMask]:
         """Masks at points (p, 2) of the crop that are certain enough and not cut off."""
@@ -204,13 +203,13 @@ class _Sight:
 
     @torch.inference_mode()
     def _encode(self, pixels: np.ndarray) -> tuple[ImageFeatures, Tensor]:
-        side, device = self._network.config.image_size, self._network.device
-        features = self._network.encode_image(picture_tensor(pixels, side, device))
-        return features, self._network.without_memory(features)
+        network, (h, w, _) = self._network, pixels.shape
+        features = network.encode_image(picture_tensor(pixels, network.config.canvas((h, w)), network.device))
+        return features, network.without_memory(features)
 
     @torch.inference_mode()
     def _candidates(self, points_px_xy: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, side, side) logits, (n,) predicted IoU, and (n,) which point each belongs to."""
+        """(n, h, w) low-res logits, (n,) predicted IoU, and (n,) which point each belongs to."""
         height, width = self._crop.hw
         points_unit_p2 = torch.from_numpy(points_px_xy / np.array((width, height), dtype=np.float32)).to(
             self._network.device

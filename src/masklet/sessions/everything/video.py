@@ -95,9 +95,9 @@ class MaskletGenerator(Closing):
         video = video or VideoSettings()
         self._session = VideoSession(network, self._source, replace(video, keep_frames=video.keep_frames or 1))
         self._roster = Roster(self.settings)
-        side = network.config.low_res
-        self._enlarger = Enlarger((side, side), self._source.video_hw)
-        self._nothing = masks.encode_rle(np.zeros(self._source.video_hw, dtype=bool))
+        video_hw = self._source.video_hw
+        self._enlarger = Enlarger(network.config.low_res_hw(video_hw), video_hw)
+        self._nothing = masks.encode_rle(np.zeros(video_hw, dtype=bool))
         self._searches = 0
 
     def follow(self, start: int = 0, end: int | None = None, *, watch: Watcher | None = None) -> Iterator[MaskletFrame]:

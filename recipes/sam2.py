@@ -56,10 +56,10 @@ def recipe(
     started from a trunk that had learned from ImageNet alone.
     """
     trunk = network.partition("hiera-")[2]
-    moving = DatasetClips(open_dataset(format, videos, split or None), ClipSampling(frames, size, objects))
+    moving = DatasetClips(open_dataset(format, videos, split or None), ClipSampling(frames, (size, size), objects))
     sources = [Source(Augmented(moving.clip, Augmentation()), clips=1, weight=1 - picture_share, name="videos")]
     if pictures != Path():
-        still = DatasetClips(open_dataset("sa1b", pictures), ClipSampling(1, size, picture_objects))
+        still = DatasetClips(open_dataset("sa1b", pictures), ClipSampling(1, (size, size), picture_objects))
         changed = Augmented(still.clip, Augmentation(mosaic=0))
         sources.append(Source(changed, clips=PICTURES, weight=picture_share, name="pictures"))
     return Recipe(

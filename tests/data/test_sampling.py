@@ -21,15 +21,15 @@ def rng(seed: int = 0) -> np.random.Generator:
 def test_a_clip_has_its_size_and_targets_that_are_seen_first(tmp_path: Path):
     record = in_video(tmp_path / "lake.mp4", 9, two_squares([0, 4, 8]))
     for seed in range(6):
-        clip = sample_clip(record, rng(seed), ClipSampling(frames=2, size=24))
-        assert clip.frames_fhwc.shape == (2, 24, 24, 3)
-        assert clip.masks_ofhw.shape[1:] == (2, 24, 24)
+        clip = sample_clip(record, rng(seed), ClipSampling(frames=2, hw=(24, 36)))
+        assert clip.frames_fhwc.shape == (2, 24, 36, 3)
+        assert clip.masks_ofhw.shape[1:] == (2, 24, 36)
         assert clip.masks_ofhw[:, 0].any(axis=(1, 2)).all()
 
 
 def test_masks_stay_on_their_frames(tmp_path: Path):
     record = in_pictures(tmp_path, 3, [masklet(1, {t: square(4 * t, 0, 4) for t in range(3)})])
-    clip = sample_clip(record, rng(), ClipSampling(frames=3, size=36, reverse_share=1.0))
+    clip = sample_clip(record, rng(), ClipSampling(frames=3, hw=(36, 36), reverse_share=1.0))
     levels = [round(float(frame.mean()) / 10) for frame in clip.frames_fhwc]
     assert levels == [2, 1, 0]
     starts = [int(np.flatnonzero(mask.any(axis=0))[0]) for mask in clip.masks_ofhw[0]]
@@ -73,7 +73,7 @@ def test_objects_are_left_out_where_they_are_tiny_or_not_annotated():
 def test_a_video_without_visible_objects_is_an_error(tmp_path: Path):
     record = in_pictures(tmp_path, 2, [masklet(1, {0: nothing(), 1: nothing()})])
     with pytest.raises(RecordError, match="no object was seen"):
-        sample_clip(record, rng(), ClipSampling(frames=2, size=16))
+        sample_clip(record, rng(), ClipSampling(frames=2, hw=(16, 16)))
 
 
 def test_impossible_numbers_are_refused():
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_clip_and_bad_records_are_counted(
     broken = tmp_path / "set/train/Annotations/bad/00001.png"
     broken.write_bytes(b"no picture")
     dataset = open_dataset("youtube-vos", tmp_path / "set")
-    clips = DatasetClips(dataset, ClipSampling(frames=2, size=16))
+    clips = DatasetClips(dataset, ClipSampling(frames=2, hw=(16, 16)))
     first, again = ([clips[seed] for seed in range(8)] for _ in range(2))
     assert all((a.frames_fhwc == b.frames_fhwc).all() for a, b in zip(first, again, strict=True))
     assert list(dataset.bad) == [tmp_path / "set/train/Annotations/bad"]
@@ -101,4 +101,4 @@ def test_the_same_seed_gives_the_same_clip_and_bad_records_are_counted(
 def test_frame_rates_do_not_matter(tmp_path: Path):
     record = in_video(tmp_path / "lake.mp4", 2, [masklet(1, {0: square(0, 0), 1: square(0, 0)})])
     assert record.fps == Fraction(24)
-    assert len(sample_clip(record, rng(), ClipSampling(frames=2, size=16)).frames_fhwc) == 2
+    assert len(sample_clip(record, rng(), ClipSampling(frames=2, hw=(16, 16))).frames_fhwc) == 2

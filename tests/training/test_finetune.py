@@ -2,17 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from masklet.checkpoints import save_network
 from masklet.data.datasets import open_dataset
+from masklet.data.records import RecordError
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.training.finetune import FineTuning, complete_config, recipe_for, shows_videos, split
+from masklet.training.finetune import FineTuning, complete_config, recipe_for, shows_videos, some_shapes, split
 from masklet.training.loop import Run
 
 from .conftest import TINY
-from .material import write_pictures, write_videos
+from .material import write_pair, write_pictures, write_videos
 
 
 @pytest.fixture
@@ -65,6 +67,25 @@ def test_pictures_are_learned_one_by_one_and_videos_as_clips_too(weights: Path, 
     assert recipe.sources[0].make_clip(0).frames_fhwc.shape == (3, 32, 32, 3)
     assert recipe.config.image_size == 32
     assert recipe.released_as == TINY
+
+
+def test_a_network_that_keeps_shapes_learns_from_pictures_of_the_mean_shape(weights: Path, tmp_path: Path):
+    for seed, (h, w) in enumerate([(40, 80), (30, 60), (50, 90)]):
+        picture, mask = np.zeros((h, w, 3), np.uint8), np.zeros((h, w), np.uint8)
+        mask[10:20, 10:20] = 255
+        write_pair(picture, mask, tmp_path / f"images/{seed}.png", tmp_path / f"masks/{seed}.png")
+    data = open_dataset("images", tmp_path)
+    assert some_shapes(data) == [(40, 80), (30, 60), (50, 90)]
+    (stills,) = recipe_for(weights, data, FineTuning(size=128)).sources
+    assert stills.make_clip(0).frames_fhwc.shape == (1, 96, 192, 3)
+
+
+def test_a_dataset_of_nothing_but_bad_records_is_refused(weights: Path, tmp_path: Path):
+    data = open_dataset("images", write_pictures(tmp_path, 2))
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(RecordError, match="no record could be read"):
+        recipe_for(weights, data, FineTuning())
 
 
 def test_weights_without_some_part_are_refused():

@@ -33,7 +33,7 @@ GIB = 1 << 30
 @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="Where to start from.")
 @click.option("-o", "--out", required=True, type=FILE, metavar="FOLDER", help="For weights, log, table and picture.")
 @click.option("--frames", type=COUNT, help=f"Per clip.  [default: 1 for pictures, {VIDEO_FRAMES} for videos]")
-@click.option("--size", type=COUNT, help="Side of the pictures in training.  [default: the network's]")
+@click.option("--size", type=COUNT, help="Side of square pictures in training.  [default: the network's]")
 @click.option("--clips", default=2, show_default=True, type=COUNT, help="Pictures, or clips, per batch.")
 @click.option("--parts", default=2, show_default=True, type=COUNT, help="Batches per step.")
 @click.option("--objects", default=3, show_default=True, type=COUNT, help="Per clip at most.")

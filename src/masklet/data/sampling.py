@@ -19,7 +19,7 @@ MAX_TRIES = 20
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """How a clip is taken from a video. `frames` of size x size pixels, each `strides` annotated frames after the last.
+    """How a clip is taken from a video: `frames` of `hw` pixels, each `strides` annotated frames after the last.
 
     A video that is too short for the clip is shown to and fro; a picture stands still. `reverse_share` of the clips run
     backward. Objects are chosen among those that cover at least `min_area` of the first frame, the more likely the more
@@ -27,15 +27,15 @@ class ClipSampling:
     """
 
     frames: int = 8
-    size: int = 1024
+    hw: tuple[int, int] = (1024, 1024)
     max_objects: int = 3
     strides: tuple[int, ...] = (1,)
     reverse_share: float = 0.5
     min_area: float = 0.0001
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.size < 1 or self.max_objects < 1 or min(self.strides, default=0) < 1:
-            raise ValueError(f"expected frames, size, max_objects and strides of at least 1, got {self}")
+        if self.frames < 1 or min(self.hw) < 1 or self.max_objects < 1 or min(self.strides, default=0) < 1:
+            raise ValueError(f"expected frames, hw, max_objects and strides of at least 1, got {self}")
 
 
 def sample_clip(record: Record, rng: np.random.Generator, sampling: ClipSampling) -> Clip:
@@ -46,11 +46,11 @@ def sample_clip(record: Record, rng: np.random.Generator, sampling: ClipSampling
     for _ in range(MAX_TRIES):
         frames = choose_frames(record.annotated_frames, rng, sampling)
         chosen = choose_objects(record, frames, rng, sampling)
-        masks_ofhw = _masks(chosen, frames, sampling.size)
+        masks_ofhw = _masks(chosen, frames, sampling.hw)
         seen = masks_ofhw[:, 0].any(axis=(1, 2))
         if seen.any():
             with record.open_frames() as source:
-                return Clip(_pictures(source, frames, sampling.size), masks_ofhw[seen], "video")
+                return Clip(_pictures(source, frames, sampling.hw), masks_ofhw[seen], "video")
     raise RecordError(f"{record.video_id}: no object was seen in {MAX_TRIES} tries at a clip")
 
 
@@ -119,23 +119,24 @@ def _area(masklet: Masklet, frame: int) -> int:
     return 0 if mask is None else int(np.count_nonzero(mask))
 
 
-def _pictures(source: FrameSource, frames: Sequence[int], size: int) -> np.ndarray:
-    """(f, size, size, 3) uint8. Read in ascending order, each once, as a video likes it."""
-    resized = {frame: _resized(source[frame], size) for frame in sorted(set(frames))}
+def _pictures(source: FrameSource, frames: Sequence[int], hw: tuple[int, int]) -> np.ndarray:
+    """(f, *hw, 3) uint8. Read in ascending order, each once, as a video likes it."""
+    resized = {frame: _resized(source[frame], hw) for frame in sorted(set(frames))}
     return np.stack([resized[frame] for frame in frames])
 
 
-def _resized(frame: np.ndarray, size: int) -> np.ndarray:
-    shrinks = size < max(frame.shape[:2])
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+def _resized(frame: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    height, width = hw
+    shrinks = height < frame.shape[0] or width < frame.shape[1]
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _masks(chosen: Sequence[Masklet], frames: Sequence[int], size: int) -> np.ndarray:
-    """(o, f, size, size) bool."""
-    masks_ofhw = np.zeros((len(chosen), len(frames), size, size), dtype=bool)
+def _masks(chosen: Sequence[Masklet], frames: Sequence[int], hw: tuple[int, int]) -> np.ndarray:
+    """(o, f, *hw) bool."""
+    masks_ofhw = np.zeros((len(chosen), len(frames), *hw), dtype=bool)
     for o, masklet in enumerate(chosen):
         for f, frame in enumerate(frames):
             mask = masklet.mask(frame)
             assert mask is not None
-            masks_ofhw[o, f] = resize(mask, (size, size))
+            masks_ofhw[o, f] = resize(mask, hw)
     return masks_ofhw

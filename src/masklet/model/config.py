@@ -6,6 +6,7 @@ Sizes of the published networks: facebookresearch/sam2, configurations of SAM 2 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -122,6 +123,11 @@ class NetworkConfig:
         if not self.keeps_shape:
             return self.image_size, self.image_size
         return shaped(self.image_size, picture_hw)
+
+    def common_canvas(self, picture_hws: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """One canvas for pictures of several shapes: that of their mean shape."""
+        ratio = math.exp(sum(math.log(h / w) for h, w in picture_hws) / len(picture_hws))
+        return self.canvas((round(1024 * ratio), 1024))
 
     def low_res_hw(self, picture_hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the low-res logits for such pictures, in pixels."""

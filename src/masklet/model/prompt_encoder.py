@@ -60,7 +60,7 @@ class PromptEncoder(nn.Module):
         self.sketch = Sketch(width) if sketched else None
 
     def forward(self, prompts: PromptBatch, h: int, w: int) -> tuple[Tensor, Tensor]:
-        """Tokens (o, p + 1, width), or (o, 0, width) without points, and a dense map (o, width, h, w) of h x w cells."""
+        """Tokens (o, p + 1, width), or (o, 0, width) without points, and a dense map (o, width, h, w)."""
         return self._tokens(prompts, h, w), self._dense(prompts, h, w)
 
     def _tokens(self, prompts: PromptBatch, h: int, w: int) -> Tensor:
@@ -106,7 +106,9 @@ class Sketch(nn.Module):
 
     def drawn(self, points_unit_op2: Tensor, labels_op: Tensor, h: int, w: int) -> Tensor:
         """(o, 8, h, w) in 0..1: positive clicks at every reach, negative ones; a box's inside and its middle."""
-        return torch.cat([self._clicks(points_unit_op2, labels_op, h, w), self._box(points_unit_op2, labels_op, h, w)], 1)
+        return torch.cat(
+            [self._clicks(points_unit_op2, labels_op, h, w), self._box(points_unit_op2, labels_op, h, w)], 1
+        )
 
     def _clicks(self, points_op2: Tensor, labels_op: Tensor, h: int, w: int) -> Tensor:
         cells_per_side = math.sqrt(h * w)
@@ -132,7 +134,7 @@ class Sketch(nn.Module):
 
 
 def _interval(low_o1: Tensor, high_o1: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """Along one axis of so many cells: the share of each that lies inside, and how near its middle is to the interval's."""
+    """Along one axis of so many cells: the share of each inside, and how near its middle is to the interval's."""
     middles_g, half = middles(cells, low_o1.device), 0.5 / cells
     inside_og = (high_o1.minimum(middles_g + half) - low_o1.maximum(middles_g - half)).clamp(min=0) * cells
     reach_o1 = (high_o1 - low_o1).clamp(min=2 * half) / 2

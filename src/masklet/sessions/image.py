@@ -69,7 +69,7 @@ class ImageSession:
         if not pictures:
             raise ValueError("expected at least one picture, got an empty list")
         image_hws = [(p.shape[0], p.shape[1]) for p in pictures]
-        canvas, device = self._canvas(image_hws), self.network.device
+        canvas, device = self.network.config.common_canvas(image_hws), self.network.device
         self._features = self.network.encode_image(torch.cat([picture_tensor(p, canvas, device) for p in pictures]))
         self._image_hws = image_hws
 
@@ -86,7 +86,8 @@ class ImageSession:
         """Masks for prompts in pixels of picture number ``image``.
 
         Lists of points or boxes are one object each, and the result has a leading axis for them. ``mask`` is a drawn
-        mask of the picture's size or low-res logits of an earlier result, (h, w), or (o, h, w) for o objects. ``candidates`` asks for three masks, which suits a single click; otherwise there is one.
+        mask of the picture's size or low-res logits of an earlier result, (h, w), or (o, h, w) for o objects.
+        ``candidates`` asks for three masks, which suits a single click; otherwise there is one.
         Raises ValueError for prompts that do not fit.
         """
         picture, image_hw = self._picture(image)
@@ -135,11 +136,6 @@ class ImageSession:
         self._features = ImageFeatures(**tensors).to(self.network.device)
         self._image_hws = image_hws
 
-    def _canvas(self, image_hws: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """One for all pictures of a batch, of their mean shape."""
-        height, width = np.exp(np.log(image_hws).mean(axis=0)).tolist()
-        return self.network.config.canvas((round(height), round(width)))
-
     def _check_origin(self, metadata: dict[str, str], path: str | Path) -> None:
         if metadata.get("format") != EMBEDDING_FORMAT:
             raise ValueError(f"{path} is no image embedding; write one with save_embedding")
@@ -150,9 +146,7 @@ class ImageSession:
                 "load the same network or encode the picture again"
             )
 
-    def _check_shapes(
-        self, tensors: dict[str, Tensor], image_hws: Sequence[tuple[int, int]], path: str | Path
-    ) -> None:
+    def _check_shapes(self, tensors: dict[str, Tensor], image_hws: Sequence[tuple[int, int]], path: str | Path) -> None:
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         has_pictures = bool(image_hws) and min(map(min, image_hws)) > 0
         expected = self._shapes(image_hws) if has_pictures else {}
@@ -160,11 +154,10 @@ class ImageSession:
             raise ValueError(f"{path} holds tensors {found}, expected {expected}; encode the picture again")
 
     def _shapes(self, image_hws: Sequence[tuple[int, int]]) -> dict[str, tuple[int, ...]]:
-        config, count, (height, width) = self.network.config, len(image_hws), self._canvas(image_hws)
+        config, count = self.network.config, len(image_hws)
+        height, width = config.common_canvas(image_hws)
         channels = {16: config.width, 8: config.mask_channels[0], 4: config.mask_channels[1]}
-        return {
-            f"stride{stride}_bchw": (count, c, height // stride, width // stride) for stride, c in channels.items()
-        }
+        return {f"stride{stride}_bchw": (count, c, height // stride, width // stride) for stride, c in channels.items()}
 
     def _picture(self, image: int) -> tuple[ImageFeatures, tuple[int, int]]:
         features = self.features

@@ -9,6 +9,7 @@ import numpy as np
 
 from masklet.checkpoints import load_network
 from masklet.data.datasets import Dataset
+from masklet.data.records import RecordError
 from masklet.data.sampling import ClipSampling, DatasetClips
 from masklet.model.config import NetworkConfig
 from masklet.model.device import shapes_only
@@ -29,7 +30,7 @@ STILLS_WEIGHT = 0.4
 """Share of the steps that learn clicks on single frames, where the rest learns to follow."""
 WHOLE_PICTURES = Augmentation(mosaic=0)
 PEEKED = 20
-"""Records that are looked into to tell pictures from videos."""
+"""Records that are looked into to tell pictures from videos, and their shape."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,11 @@ def recipe_for(
     Raises ValueError for weights that lack a part, and what loading them raises.
     """
     config = complete_config(load_network(weights), weights)
+    sized = with_image_size(config, settings.size or config.image_size)
     return Recipe(
-        config=with_image_size(config, settings.size or config.image_size),
+        config=sized,
         start=StartFrom(weights),
-        sources=sources_of(data, settings, settings.size or config.image_size),
+        sources=sources_of(data, settings, sized.common_canvas(some_shapes(data))),
         schedule=Cosine(settings.steps, warmup=max(1, settings.steps // 20)),
         rates=rates_of(settings),
         simulation=Simulation(prompted_frames=1, corrected_frames=1, clicks=settings.clicks),
@@ -120,12 +122,25 @@ def rates_of(settings: FineTuning) -> Rates:
     )
 
 
-def sources_of(data: Dataset, settings: FineTuning, size: int) -> tuple[Source, ...]:
+def some_shapes(data: Dataset) -> list[tuple[int, int]]:
+    """Height and width of some records, spread over the dataset. Raises RecordError if none of them can be read."""
+    found = []
+    for entry in data.entries[:: max(1, len(data) // PEEKED)]:
+        try:
+            found.append(entry.read().video_hw)
+        except (ValueError, OSError) as error:
+            data.note_bad(entry, error)
+    if not found:
+        raise RecordError(f"no record could be read\n{data.report()}")
+    return found
+
+
+def sources_of(data: Dataset, settings: FineTuning, canvas_hw: tuple[int, int]) -> tuple[Source, ...]:
     """Still pictures; for videos clips as well."""
-    still = ClipSampling(1, size, settings.objects)
+    still = ClipSampling(1, canvas_hw, settings.objects)
     if settings.frames == 1:
         return (source(data, settings, still, settings.clips, "pictures"),)
-    moving = ClipSampling(settings.frames, size, settings.objects, strides=(1, 2))
+    moving = ClipSampling(settings.frames, canvas_hw, settings.objects, strides=(1, 2))
     return (
         source(data, settings, moving, settings.clips_of_many_frames, "clips", 1 - STILLS_WEIGHT),
         source(data, settings, still, settings.clips, "stills", STILLS_WEIGHT),

@@ -97,7 +97,7 @@ class NetworkConfig:
     image_size: int = 1024
     """Side of the square that pictures are resized to, in pixels."""
     keeps_shape: bool = False
-    """Pictures are resized to about as many pixels as that square has, but in their own shape."""
+    """Pictures are resized to about as many pixels as that square has, but in their own shape, and in a quick way."""
     width: int = 256
     mask_channels: tuple[int, int] = (64, 32)
     """Width of the decoder's maps at strides 8 and 4."""

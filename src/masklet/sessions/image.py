@@ -69,8 +69,10 @@ class ImageSession:
         if not pictures:
             raise ValueError("expected at least one picture, got an empty list")
         image_hws = [(p.shape[0], p.shape[1]) for p in pictures]
-        canvas, device = self.network.config.common_canvas(image_hws), self.network.device
-        self._features = self.network.encode_image(torch.cat([picture_tensor(p, canvas, device) for p in pictures]))
+        config, device = self.network.config, self.network.device
+        canvas = config.common_canvas(image_hws)
+        tensors = [picture_tensor(p, config, device, canvas) for p in pictures]
+        self._features = self.network.encode_image(torch.cat(tensors))
         self._image_hws = image_hws
 
     @torch.inference_mode()

@@ -528,4 +528,4 @@ class _Steps:
 @torch.inference_mode()
 def encode_frame(network: SegmentationNetwork, source: FrameSource, frame: int) -> ImageFeatures:
     """Read one frame and encode it."""
-    return network.encode_image(frame_tensor(source[frame], network.config.canvas(source.video_hw), network.device))
+    return network.encode_image(frame_tensor(source[frame], network.config, network.device))

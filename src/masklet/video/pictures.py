@@ -265,4 +265,4 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bit grey, which convert("RGB") would clip at 255
         grey = (np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(picture.convert("RGB"))
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))

@@ -185,7 +185,7 @@ def plain_search(
     network: SegmentationNetwork, picture: np.ndarray, settings: MaskSettings
 ) -> list[tuple[np.ndarray, float, float]]:
     """(mask, predicted IoU, stability), one point at a time, every mask enlarged in full."""
-    features = network.encode_image(picture_tensor(picture, network.config.canvas(picture.shape[:2])))
+    features = network.encode_image(picture_tensor(picture, network.config))
     conditioned = network.without_memory(features)
 
     def ask(x: float, y: float, draft: torch.Tensor | None, candidates: bool) -> MaskPrediction:

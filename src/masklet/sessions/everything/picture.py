@@ -203,8 +203,8 @@ class _Sight:
 
     @torch.inference_mode()
     def _encode(self, pixels: np.ndarray) -> tuple[ImageFeatures, Tensor]:
-        network, (h, w, _) = self._network, pixels.shape
-        features = network.encode_image(picture_tensor(pixels, network.config.canvas((h, w)), network.device))
+        network = self._network
+        features = network.encode_image(picture_tensor(pixels, network.config, network.device))
         return features, network.without_memory(features)
 
     @torch.inference_mode()

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD, NetworkConfig
-from masklet.sessions.inputs import drawn_tensor, frame_tensor, picture_tensor
+from masklet.sessions.inputs import drawn_tensor, frame_tensor, picture_tensor, resized_frame
 
 from .conftest import KEYED, SMALL
 
@@ -30,10 +30,10 @@ def test_arrays_of_any_kind_become_tensors_without_a_warning(
     mask = picture[..., 0] > 128
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        seen, framed = (make(view(picture.copy()), config) for make in (picture_tensor, frame_tensor))
+        seen, framed = (make(view(picture.copy()), config) for make in (picture_tensor, resized_frame))
         drawn = drawn_tensor(view(mask.copy()), (8, 6))
     assert torch.equal(seen, picture_tensor(np.ascontiguousarray(view(picture.copy())), config))
-    assert torch.equal(framed, frame_tensor(np.ascontiguousarray(view(picture.copy())), config))
+    assert np.array_equal(framed, resized_frame(np.ascontiguousarray(view(picture.copy())), config))
     assert torch.equal(drawn, drawn_tensor(np.ascontiguousarray(view(mask.copy())), (8, 6)))
 
 
@@ -41,7 +41,7 @@ def test_frames_are_resized_and_normalised_as_published():
     frame = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
     resized = torch.from_numpy(np.array(Image.fromarray(frame).resize((64, 64)))).permute(2, 0, 1) / 255
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    assert torch.equal(frame_tensor(frame, SMALL)[0], (resized - mean) / deviation)
+    assert torch.equal(frame_tensor(resized_frame(frame, SMALL))[0], (resized - mean) / deviation)
 
 
 @pytest.mark.parametrize("hw", [(480, 800), (30, 50)], ids=["shrunk", "enlarged"])
@@ -51,7 +51,7 @@ def test_the_quick_way_shows_about_what_the_published_ways_show(hw: tuple[int, i
     picture = (255 * (blurred - blurred.min()) / np.ptp(blurred)).astype(np.uint8)
     quick, published = replace(KEYED, image_size=256), replace(SMALL, image_size=256)
     seen = picture_tensor(picture, quick)
-    assert torch.equal(seen, frame_tensor(picture, quick))
+    assert torch.equal(seen, frame_tensor(resized_frame(picture, quick)))
     assert seen.shape == (1, 3, 192, 320)
     slow = picture_tensor(picture, published, hw=(192, 320))
     assert (seen - slow).abs().mean() < 0.05 * slow.std()

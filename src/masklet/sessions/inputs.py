@@ -26,19 +26,29 @@ def picture_tensor(
     """
     hw = hw or config.canvas(_hw(picture))
     if config.keeps_shape:
-        return _quick_tensor(picture, hw, device)
+        return frame_tensor(_quickly_resized(picture, hw), device)
     return _normalised(resize(_unit_tensor(picture, device), hw, antialias=True))
 
 
-def frame_tensor(frame: np.ndarray, config: NetworkConfig, device: torch.device | str = "cpu") -> Tensor:
-    """A frame (h, w, 3) uint8 as a network takes it: normalised, (1, 3, height, width) of its ``canvas``.
+def resized_frame(frame: np.ndarray, config: NetworkConfig) -> np.ndarray:
+    """A frame (h, w, 3) uint8 at the size of the network's ``canvas``.
 
     Resized as the published video predictor does it, as bytes with PIL's default filter.
     """
     height, width = config.canvas(_hw(frame))
     if config.keeps_shape:
-        return _quick_tensor(frame, (height, width), device)
-    return _normalised_bytes(np.array(Image.fromarray(frame).resize((width, height))), device)
+        return _quickly_resized(frame, (height, width))
+    return np.array(Image.fromarray(frame).resize((width, height)))
+
+
+def frame_tensor(resized: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """A ``resized_frame`` as a network takes it: normalised, (1, 3, h, w).
+
+    On a processor from a table, the channels of a pixel side by side.
+    """
+    if torch.device(device).type != "cpu":
+        return _normalised(_unit_tensor(resized, device))
+    return torch.from_numpy(cv2.LUT(resized, _table())).permute(2, 0, 1)[None]
 
 
 def drawn_tensor(mask_hw: np.ndarray, hw: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
@@ -76,19 +86,12 @@ def _hw(picture: np.ndarray) -> tuple[int, int]:
     return picture.shape[0], picture.shape[1]
 
 
-def _quick_tensor(picture: np.ndarray, hw: tuple[int, int], device: torch.device | str) -> Tensor:
+def _quickly_resized(picture: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """By OpenCV, in a fifth of the time, for networks that no published predictor has shown its pictures."""
     height, width = hw
     shrinks = height < picture.shape[0] or width < picture.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return _normalised_bytes(cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=way), device)
-
-
-def _normalised_bytes(picture: np.ndarray, device: torch.device | str) -> Tensor:
-    """(h, w, 3) uint8 -> (1, 3, h, w). On a processor from a table, the channels of a pixel side by side."""
-    if torch.device(device).type != "cpu":
-        return _normalised(_unit_tensor(picture, device))
-    return torch.from_numpy(cv2.LUT(picture, _table())).permute(2, 0, 1)[None]
+    return cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=way)
 
 
 @cache

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from operator import index
 from typing import Any
 
@@ -35,7 +34,8 @@ from masklet.model.sam2 import ABSENT_LOGIT, SegmentationNetwork
 from masklet.prompts import Prompt, as_points, require_positive
 from masklet.sessions.batches import batches
 from masklet.sessions.carrying import Carrier
-from masklet.sessions.inputs import drawn_tensor, frame_tensor, prompt_batch
+from masklet.sessions.frames import EncodedFrames
+from masklet.sessions.inputs import drawn_tensor, prompt_batch
 from masklet.sessions.results import FrameResult, ObjectResult, probabilities
 from masklet.sessions.settings import VideoSettings
 from masklet.sessions.store import Spill, SpillingStore
@@ -219,7 +219,7 @@ class VideoSession(Closing):
         self._objects.clear()
         self._spill.close()
         if self._source is not None:
-            self._features.cache_clear()
+            self._features.close()
             if self._owns_source:
                 self._source.close()
 
@@ -268,7 +268,7 @@ class VideoSession(Closing):
         """Find objects on a frame by what is remembered of them, and remember what was found."""
         if not tracks or self._carry(frame, tracks, reverse):
             return
-        features = self._features(frame)
+        features = self._features(frame, then=frame - 1 if reverse else frame + 1)
         memories = {obj: t.bank.select(frame, reverse=reverse, frames=self._length()) for obj, t in tracks.items()}
         found: dict[int, ObjectMask] = {}
         for batch in batches(memories, self.settings.objects_per_batch):
@@ -448,8 +448,7 @@ class VideoSession(Closing):
 
     def _use(self, source: FrameSource) -> None:
         self._source = source
-        encode = partial(encode_frame, self.network, source)
-        self._features = lru_cache(maxsize=self.settings.cached_frames)(encode)
+        self._features = EncodedFrames(self.network, source, self.settings.cached_frames)
         self._carrier = Carrier(source, self.settings) if self.settings.skips_frames else None
 
     def _frames(self) -> FrameSource:
@@ -523,9 +522,3 @@ class _Steps:
 
     def __next__(self) -> Any:
         return self.waiting.popleft()
-
-
-@torch.inference_mode()
-def encode_frame(network: SegmentationNetwork, source: FrameSource, frame: int) -> ImageFeatures:
-    """Read one frame and encode it."""
-    return network.encode_image(frame_tensor(source[frame], network.config, network.device))

@@ -35,6 +35,8 @@ class VideoFile(FrameSource):
     Raises VideoError if the file holds no video that can be decoded.
     """
 
+    reads_ahead = True
+
     def __init__(
         self,
         path: str | Path,
@@ -70,9 +72,10 @@ class VideoFile(FrameSource):
         return float(self._times[index])
 
     def close(self) -> None:
-        self._run = None
-        self._cache.clear()
-        self._feed.close()
+        with self._lock:
+            self._run = None
+            self._cache.clear()
+            self._feed.close()
 
     def _index(self) -> None:
         packets = self._feed.list_packets()

@@ -41,6 +41,8 @@ class ImageFiles(FrameSource):
     differs. Unreadable ones count as broken frames.
     """
 
+    reads_ahead = True
+
     def __init__(self, paths: Iterable[str | Path], *, fps: Fraction | None = None, strict: bool = False) -> None:
         super().__init__(strict=strict)
         self.paths = [Path(path) for path in paths]

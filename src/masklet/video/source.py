@@ -44,6 +44,8 @@ class FrameSource(Closing, ABC):
     """Frames per second (the average, where the rate varies); None when nothing says so."""
     path: Path | None = None
     """The file or folder, where there is one."""
+    reads_ahead: bool = False
+    """Frames may be read from several threads, and reading one before it is needed takes nothing from anybody."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict

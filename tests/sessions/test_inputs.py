@@ -30,7 +30,7 @@ def test_arrays_of_any_kind_become_tensors_without_a_warning(
     mask = picture[..., 0] > 128
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        seen, framed = (make(view(picture.copy()), config) for make in (picture_tensor, resized_frame))
+        seen, framed = picture_tensor(view(picture.copy()), config), resized_frame(view(picture.copy()), config)
         drawn = drawn_tensor(view(mask.copy()), (8, 6))
     assert torch.equal(seen, picture_tensor(np.ascontiguousarray(view(picture.copy())), config))
     assert np.array_equal(framed, resized_frame(np.ascontiguousarray(view(picture.copy())), config))

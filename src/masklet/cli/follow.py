@@ -13,10 +13,11 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from masklet.cli.behind import Behind
 from masklet.cli.outputs import Output, opened
 from masklet.cli.shown import Shown
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.sessions.results import FrameResult
+from masklet.sessions.results import FrameResult, ObjectResult
 from masklet.sessions.video import VideoSession
 from masklet.video.source import FrameSource
 from masklet.video.write import ResultWriter
@@ -96,11 +97,13 @@ def follow(
             # A video is written in ascending order, so after a run backward.
             later = [writer for writer in writers if run.backward and writer.ascending]
             at_once = [writer for writer in writers if writer not in later]
-            with stop_on_interrupt() as asked:
-                for result in _counted(results, run, asked):
-                    record(result, source, shown, at_once)
-            for frame in run.done if later else ():
-                record(session.result(frame), source, shown, later)
+            with Behind() as behind:
+                with stop_on_interrupt() as asked:
+                    for result in _counted(results, run, asked):
+                        behind.do(_record, result, list(result), source, shown, at_once)
+                for frame in run.done if later else ():
+                    result = session.result(frame)
+                    behind.do(_record, result, list(result), source, shown, later)
             for writer in writers:
                 writer.is_whole = not run.was_stopped
     return run
@@ -131,13 +134,19 @@ def _counted(results: Iterator[FrameResult], run: Run, asked: Event) -> Iterator
                 return
 
 
-def record(result: FrameResult, source: FrameSource, shown: Sequence[Shown], writers: Sequence[ResultWriter]) -> None:
-    """Hand a result to writers, with the frame's picture and the prompts given on it."""
-    objects, frame = list(result), source[result.frame]
+def _record(
+    result: FrameResult,
+    objects: Sequence[ObjectResult],
+    source: FrameSource,
+    shown: Sequence[Shown],
+    writers: Sequence[ResultWriter],
+) -> None:
+    """Hand a result and its objects to writers, with the frame's picture and the prompts given on it."""
+    picture = source[result.frame]
     for writer in writers:
         writer.add(
             result.frame,
-            frame,
+            picture,
             {one.obj: one.mask for one in objects},
             predicted_iou={one.obj: one.iou for one in objects},
             presence={one.obj: one.presence for one in objects},

@@ -17,8 +17,8 @@ from av.video.reformatter import VideoReformatter
 from masklet.video.packets import FrameDecoder, FrameTable, PacketFeed, PacketList, Start, frame_table
 from masklet.video.source import ASSUMED_FPS, FrameError, FrameSource, VideoError, size_name
 
-RECENT_PICTURES = 4
-"""So many decoded pictures are kept while reading forward."""
+RECENT_PICTURES = 8
+"""So many decoded pictures are kept while reading forward, for those who come somewhat later."""
 
 MAX_REORDERED = 17
 """A picture that has not come after so many later ones will not come: no codec holds back more than 16."""

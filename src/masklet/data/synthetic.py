@@ -17,7 +17,7 @@ from masklet.data.effects import filmed
 from masklet.data.footage import Push, around, flow, warped
 from masklet.data.material import Material
 from masklet.data.motion import camera_path, drift, heavy_tailed, random_elastic, to_pixels
-from masklet.data.scenes import crowd, scene
+from masklet.data.scenes import ASPECTS, crowd, scene
 
 MIN_AREA = 0.003
 MAX_AREA = 0.85
@@ -118,7 +118,7 @@ class SyntheticClips:
         self, rng: np.random.Generator, pictures: list[np.ndarray], masks: list[np.ndarray], kind: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """The pictures under a moving camera, deformed, with what is to be tracked pushed about."""
-        size, aspect = self.size, float(rng.uniform(0.6, 1.5))
+        size, aspect = self.size, float(rng.uniform(min(ASPECTS), max(ASPECTS)))
         if not masks[0].any():
             return np.empty((0, size, size, 3), np.uint8), np.empty((0, self.frames, size, size), bool)
         share = heavy_tailed(rng, 0.12, 0.4, 0.35) if kind == "cells" else heavy_tailed(rng, 0.5, 0.5, 1.6)

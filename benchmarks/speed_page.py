@@ -113,6 +113,8 @@ def limits_lines(missing: list[str]) -> Iterator[str]:
     yield "## Not measured\n"
     yield from (f"- {title}" for title in missing)
     yield "- Graphics cards: the choice of bfloat16 there is tested by pretending only."
+    yield "- Networks that torch.compile translates (`masklet.load(NAME, compiled=True)`), made for graphics cards:"
+    yield "  on a processor they give the same masks more slowly."
     yield "- Trained weights: the masks of seeded ones are no objects."
 
 

@@ -41,6 +41,18 @@ def test_our_own_files_give_back_the_network(small_network: SegmentationNetwork,
     assert not loaded.training
 
 
+def test_a_network_is_compiled_when_that_is_asked_for(
+    small_network: SegmentationNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_network(small_network, tmp_path / "small.safetensors", description={})
+    compiler = tmp_path / "g++"  # is not called before the first use
+    compiler.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plain, compiled = (load_network(tmp_path / "small.safetensors", compiled=compiled) for compiled in (False, True))
+    assert plain.trunk._compiled_call_impl is None
+    assert compiled.trunk._compiled_call_impl is not None
+
+
 def test_accuracy_is_traded_for_speed_when_that_is_asked_for(small_network: SegmentationNetwork, tmp_path: Path):
     save_network(small_network, tmp_path / "small.safetensors", description={})
     loaded = load_network(tmp_path / "small.safetensors", trades=Trades(memories=2))

@@ -49,6 +49,13 @@ def test_a_prompt_on_a_later_frame_is_refused(photo: Path, masklet: Run):
     )
 
 
+def test_a_compiler_that_is_not_there_is_told(photo: Path, masklet: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    result = masklet("segment", photo, "--click", "12,20", "--device", "cpu", "--compiled")
+    assert result.exit_code == 2
+    assert "need a C++ compiler" in result.stderr
+
+
 def test_a_video_is_sent_to_track(clip: Path, masklet: Run):
     result = masklet("segment", clip, "--click", "12,20")
     assert result.exit_code == 2

@@ -17,6 +17,7 @@ from masklet.checkpoints.hugging_face import TRANSFORMERS, config_from_transform
 from masklet.checkpoints.names import PUBLISHED, from_published
 from masklet.checkpoints.registry import weights_path
 from masklet.checkpoints.variants import adapt
+from masklet.model.compiled import compile_parts
 from masklet.model.config import NO_TRADES, NetworkConfig, Trades
 from masklet.model.device import shapes_only
 from masklet.model.precision import Precision
@@ -34,6 +35,7 @@ def load_network(
     device: torch.device | str = "cpu",
     precision: Precision = "auto",
     trades: Trades = NO_TRADES,
+    compiled: bool = False,
 ) -> SegmentationNetwork:
     """A network with its weights, float32, in evaluation mode.
 
@@ -48,6 +50,8 @@ def load_network(
         precision: "auto" computes large products in bfloat16 where the device is faster with it, "exact" in float32;
             see ``SegmentationNetwork.set_precision``.
         trades: accuracy that is given for speed.
+        compiled: have torch.compile translate the large parts, for long videos on a GPU; see
+            ``masklet.model.compiled.compile_parts``.
 
     Returns:
         The network. Its ``has_memory`` is False for weights without the memory (``Sam2Model``): they do for images,
@@ -57,14 +61,15 @@ def load_network(
         CheckpointError: the file is damaged, unsafe, or its tensors do not fit.
         FileNotFoundError: neither a known name nor a file.
         DownloadError: the weights could not be downloaded.
-        ValueError: an unknown precision, or trades that the network cannot make.
+        ValueError: an unknown precision, trades that the network cannot make, or no compiler for ``compiled``.
     """
     if os.environ.get("MASKLET_KEEPS_FREED_MEMORY", "1") != "0":
         keep_freed_memory()
     network = read_network(weights_path(name_or_path))
     if trades != NO_TRADES:
         network = traded(network, trades)
-    return network.to(device).set_precision(precision).eval()
+    network = network.to(device).set_precision(precision).eval()
+    return compile_parts(network) if compiled else network
 
 
 def read_network(path: Path) -> SegmentationNetwork:

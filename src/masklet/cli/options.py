@@ -133,18 +133,23 @@ def takes_network(command: C) -> C:
 
     @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="See `masklet models`.")
     @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 ...  [default: cuda if there is one, else cpu]")
+    @click.option("--compiled", is_flag=True, help="Translate the network first: for long videos on a GPU.")
     @takes_precision
     @takes_trades
     @wraps(command)
-    def with_load(*, weights: str, device: str | None, precision: Precision, trades: Trades, **rest: Any) -> Any:
-        return command(load=lambda: load_network_on(weights, device, precision, trades), **rest)
+    def with_load(
+        *, weights: str, device: str | None, compiled: bool, precision: Precision, trades: Trades, **rest: Any
+    ) -> Any:
+        return command(load=lambda: load_network_on(weights, device, precision, trades, compiled), **rest)
 
     return with_load  # type: ignore[return-value]
 
 
-def load_network_on(weights: str, device: str | None, precision: Precision, trades: Trades) -> SegmentationNetwork:
+def load_network_on(
+    weights: str, device: str | None, precision: Precision, trades: Trades, compiled: bool = False
+) -> SegmentationNetwork:
     """Raises ValueError for a device that is not there, and what loading raises."""
     from masklet.checkpoints import load_network
     from masklet.model.device import chosen_device
 
-    return load_network(weights, device=chosen_device(device), precision=precision, trades=trades)
+    return load_network(weights, device=chosen_device(device), precision=precision, trades=trades, compiled=compiled)

@@ -113,7 +113,9 @@ class Kept:
         self._made: Any = None
 
     def get(self, kind: Hashable, parameters: Iterable[Tensor], make: Callable[[], Made]) -> Made:
-        """What was made of them last time, or what ``make`` makes now."""
+        """What was made of them last time, or what ``make`` makes now. Compiled code makes it itself, every time."""
+        if torch.compiler.is_compiling():
+            return make()
         parts = list(parameters)
         if any(part.is_inference() for part in parts):  # nobody can tell whether they changed
             return make()
@@ -162,6 +164,7 @@ def processor_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
+@torch.compiler.assume_constant_result
 def processor_has_tiles() -> bool:
     """Whether it has AMX and the user does not keep oneDNN from it."""
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
@@ -189,7 +192,9 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
 
 def _has_onednn(x: Tensor) -> bool:
-    return torch.backends.mkldnn.is_available() and x.device.type == "cpu"
+    """Whether oneDNN can be asked directly; a compiler chooses by itself."""
+    is_asked = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return is_asked and torch.backends.mkldnn.is_available()
 
 
 def _ordered(conv: nn.Conv2d, x_bchw: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -79,7 +79,15 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 def _unit_tensor(picture: np.ndarray, device: torch.device | str) -> Tensor:
     """(h, w, 3) uint8 -> (1, 3, h, w) float32 from 0 to 1."""
-    return _tensor(picture).to(device).permute(2, 0, 1)[None].float() / 255
+    return _sent(picture, device).permute(2, 0, 1)[None].float() / 255
+
+
+def _sent(picture: np.ndarray, device: torch.device | str) -> Tensor:
+    """A picture's bytes on a device. The processor does not wait for a GPU to have them."""
+    tensor = _tensor(picture)
+    return (
+        tensor.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else tensor.to(device)
+    )
 
 
 def _hw(picture: np.ndarray) -> tuple[int, int]:

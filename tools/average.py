@@ -32,10 +32,9 @@ def main(earlier: Path, later: Path, share: float, steps: str | None, out: Path)
         raise click.ClickException(f"expected two stages of one network, got {network.config} and {other.config}")
     network.load_state_dict({name: tensors[name].lerp(others[name], share) for name in tensors})
     facts = describe(earlier)
-    training = {
-        **facts.get("training", {}),
-        "average": f"{1 - share:g} of the last stage but one, {share:g} of the last",
-    }
+    training = dict(facts.get("training", {}))
+    before = f" ({training['average']})" if "average" in training else ""
+    training["average"] = f"{share:g} of the last stage, {1 - share:g} of what it began with{before}"
     if steps:
         training["steps"] = steps
     save_network(network, out, description={"licence": facts.get("licence"), "training": training}, dtype=torch.float16)

@@ -39,7 +39,7 @@ def test_every_weight_lies_between_those_of_the_stages(tool: ModuleType, stages:
     assert describe(out)["training"] == {
         "recipe": "mine",
         "steps": "2",
-        "average": "0.75 of the last stage but one, 0.25 of the last",
+        "average": "0.25 of the last stage, 0.75 of what it began with (0.5 of each)",
     }
 
 

@@ -44,7 +44,8 @@ class ColourNetwork:
 
     def encode_image(self, images_bchw: Tensor) -> ImageFeatures:
         self.encoded += len(images_bchw)
-        return ImageFeatures(torch.zeros(len(images_bchw), 3, 1, 1), self.no_memory, F.avg_pool2d(images_bchw, 4))
+        stride16_bchw = torch.zeros(len(images_bchw), 3, 16, 16)
+        return ImageFeatures(stride16_bchw, self.no_memory, F.avg_pool2d(images_bchw, 4))
 
     def without_memory(self, features: ImageFeatures) -> Tensor:
         return features.stride16_bchw

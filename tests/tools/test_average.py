@@ -23,7 +23,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for seed, name in enumerate(("earlier", "later")):
         torch.manual_seed(seed)
         paths.append(tmp_path_factory.mktemp("stages") / f"{name}.safetensors")
-        facts = {"licence": "Apache-2.0", "training": {"recipe": "mine", "steps": name}}
+        facts = {"licence": "Apache-2.0", "training": {"recipe": "mine", "steps": name, "average": "0.5 of each"}}
         save_network(SegmentationNetwork(SMALL), paths[-1], description=facts)
     return paths[0], paths[1]
 

@@ -49,7 +49,8 @@ class Arithmetic:
     @property
     def has_tiles(self) -> bool:
         """Whether the processor multiplies tiles of such numbers, for which torch's fused attention is made."""
-        return self.on_processor and self.dtype == torch.bfloat16 and processor_has_tiles()
+        is_asked = self.on_processor and self.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+        return is_asked and processor_has_tiles()
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, kept: Kept | None = None) -> Tensor:
         """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows. ``kept`` holds rounded parameters."""
@@ -164,7 +165,6 @@ def processor_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
-@torch.compiler.assume_constant_result
 def processor_has_tiles() -> bool:
     """Whether it has AMX and the user does not keep oneDNN from it."""
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()

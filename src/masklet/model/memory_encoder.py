@@ -28,13 +28,23 @@ class ConvNeXtBlock(nn.Module):
         return x_bchw + y_bhwc.permute(0, 3, 1, 2)
 
 
-def mask_pyramid(width: int) -> nn.Sequential:
+class MaskPyramid(nn.Sequential):
     """Mask at the picture's size -> (width) channels at stride 16, in four halvings."""
-    widths = [1, 4, 16, 64, width]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), LayerNorm2d(outputs), nn.GELU()]
-    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
+
+    def __init__(self, width: int):
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise([1, 4, 16, 64, width]):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), LayerNorm2d(outputs), nn.GELU()]
+        super().__init__(*layers, nn.Conv2d(width, width, 1))
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
+        first, *rest = self
+        x_bchw = first(input)
+        if not torch.is_grad_enabled():  # the channels of a pixel side by side are normalised in one pass
+            x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
+        for layer in rest:
+            x_bchw = layer(x_bchw)
+        return x_bchw
 
 
 class MemoryEncoder(nn.Module):
@@ -42,7 +52,7 @@ class MemoryEncoder(nn.Module):
 
     def __init__(self, width: int, out: int):
         super().__init__()
-        self.mask = mask_pyramid(width)
+        self.mask = MaskPyramid(width)
         self.image = nn.Conv2d(width, width, 1)
         self.fuse = nn.Sequential(ConvNeXtBlock(width), ConvNeXtBlock(width))
         self.out = nn.Conv2d(width, out, 1)

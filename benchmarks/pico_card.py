@@ -5,7 +5,7 @@ box and a click, a box, a click), drawn over with what is found. docs/pico_curve
 truth over the steps of training runs, one after the other (``log.jsonl`` in their folders), as means of 50 steps with
 videos.
 
-Command: python benchmarks/pico_card.py --out docs --run runs/pico4 --run runs/pico5 --run runs/pico6
+Command: python benchmarks/pico_card.py --out docs --run runs/pico4 --run runs/pico5 --run runs/pico6 --run runs/pico7
 Needs ``pip install masklet[train]`` for the curve. Time: half a minute on two cores.
 """
 

@@ -39,7 +39,7 @@ def recipe(
     rate: float = 5e-4,
     weights: str = "",
 ) -> Recipe:
-    """Clips of ``size`` pixels; the network is used at 448 pixels afterwards.
+    """Square clips of ``size`` pixels; in use the network sees pictures in their own shape (``PICO.canvas``).
 
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
     the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a

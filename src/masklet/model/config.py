@@ -97,7 +97,8 @@ class NetworkConfig:
     image_size: int = 1024
     """Side of the square that pictures are resized to, in pixels."""
     keeps_shape: bool = False
-    """Pictures are resized to about as many pixels as that square has, but in their own shape, and in a quick way."""
+    """Pictures are resized to about as many pixels as that square has, but in their own shape, and in a quick way.
+    For networks of our own: the published ones learned from squares."""
     width: int = 256
     mask_channels: tuple[int, int] = (64, 32)
     """Width of the decoder's maps at strides 8 and 4."""
@@ -195,7 +196,7 @@ class Trades:
     fast: bool = False
     """The preset: half the side, two memories fewer. What else is given goes before it."""
     image_size: int | None = None
-    """Side of the square that pictures are resized to, in pixels. Small things are lost first. None: as trained."""
+    """``NetworkConfig.image_size``, a multiple of 32. Small things are lost first. None: as trained."""
     memories: int | None = None
     """Memories a frame attends to, as ``MemoryConfig.slots``. Fewer forget sooner. None: as trained."""
     pooled_memory: int = 1

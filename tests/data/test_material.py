@@ -4,8 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
-from masklet.data.material import NUCLEI, PEOPLE, Material, held_out
+from masklet.data.material import MASKLETS, NUCLEI, PEOPLE, VIDEOS, Material, held_out
 
 
 def test_no_clip_shows_every_fifth_picture_of_people_and_of_nuclei(tmp_path: Path):
@@ -22,3 +23,42 @@ def test_no_clip_shows_every_fifth_picture_of_people_and_of_nuclei(tmp_path: Pat
         seen = {int(drawn(rng)[1][0, 0]) // 20 for _ in range(300)}
         assert seen == set(range(11)) - {4, 9}
     assert [path.stem for path in held_out(sorted((tmp_path / PEOPLE).glob("*.jpg")))] == ["04", "09"]
+
+
+@pytest.fixture
+def filmed(tmp_path: Path) -> Path:
+    """A video of 12 frames with a box that is annotated on two runs of them and a larger one that is on all."""
+    (tmp_path / "fluent3d_mit").mkdir()
+    assert cv2.imwrite(str(tmp_path / "fluent3d_mit/0.webp"), np.zeros((4, 4, 4), np.uint8))
+    for folder in (f"{VIDEOS}/a", f"{MASKLETS}/a/box", f"{MASKLETS}/a/room"):
+        (tmp_path / folder).mkdir(parents=True)
+    for frame in range(12):
+        assert cv2.imwrite(str(tmp_path / VIDEOS / f"a/{frame:04d}.jpg"), np.full((16, 16), 20 * frame, np.uint8))
+        box, room = np.zeros((16, 16), np.uint8), np.zeros((16, 16), np.uint8)
+        box[2:6, frame], room[:, :13] = 255, 255
+        assert cv2.imwrite(str(tmp_path / MASKLETS / f"a/room/{frame:04d}.png"), room)
+        if frame not in (5, 6):
+            assert cv2.imwrite(str(tmp_path / MASKLETS / f"a/box/{frame:04d}.png"), box)
+    return tmp_path
+
+
+def test_a_shot_is_of_frames_that_follow_each_other_each_with_its_own_mask(filmed: Path):
+    material, rng = Material(filmed), np.random.default_rng(0)
+    assert sorted(len(shot) for shot in material.shots) == [5, 5, 12]
+    for _ in range(50):
+        shot = material.shot(rng, 4)
+        times = [round(float(rgb.mean()) / 20) for rgb, _ in shot]
+        assert abs(np.diff(times)).max() <= 2
+        for time, (_, masks) in zip(times, shot, strict=True):
+            if masks[0].sum() == 4 * 255:
+                assert masks[0, 2:6, time].all()
+
+
+def test_what_two_objects_of_a_shot_share_belongs_to_the_one_that_was_drawn(filmed: Path):
+    material, rng = Material(filmed), np.random.default_rng(0)
+    seen = set()
+    for _ in range(50):
+        masks = material.shot(rng, 3)[0][1] > 0
+        seen.add(tuple(masks.sum(axis=(1, 2)).tolist()))
+        assert masks.sum(axis=0).max() == 1
+    assert {(4, 204), (208, 0)} <= seen <= {(4, 204), (208, 0), (208,)}

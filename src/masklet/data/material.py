@@ -11,6 +11,7 @@
 | bg_debian | wallpapers | Debian wallpaper packages | CC BY, CC BY-SA, GPL |
 | kodak | photos | Kodak true-colour set | unrestricted use |
 | video_unlabelled | clips as JPEG frames | EdgeTAM, EfficientTAM examples | Apache-2.0 (clip rights not stated) |
+| video_masklets | masks of objects in those clips, a folder of PNG each | our own, by tools/masklets.py | Apache-2.0 |
 
 Every folder is optional; a kind of clip whose folder is missing is not made. Every fifth picture of people and of
 nuclei is held out: no clip shows it, so that networks can be tested with it.
@@ -27,6 +28,7 @@ import cv2
 import numpy as np
 
 PEOPLE, NUCLEI = "ccp_people_parts", "nuclei_cc0"
+VIDEOS, MASKLETS = "video_unlabelled", "video_masklets"
 HELD_OUT_EVERY = 5
 MAX_PHOTO_SIDE = 640
 
@@ -87,7 +89,8 @@ class Material:
         self.nuclei = learned(self._pictures(NUCLEI))
         self.photos = self._pictures("kodak") + self._pictures("bg_debian")
         self.rendered = self._clips("pybullet_clips")
-        self.videos = self._clips("video_unlabelled")
+        self.videos = self._clips(VIDEOS)
+        self.shots = self._shots()
         self._check()
 
     def person(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +126,17 @@ class Material:
         """Frames (h, w, 3) of a rendered clip with their instance maps (h, w)."""
         return [self._labelled(path) for path in _window(rng, _pick(rng, self.rendered), frames)]
 
+    def shot(self, rng: np.random.Generator, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Frames (h, w, 3) of a real video, each with the masks (o, h, w) of the objects annotated on all of them.
+
+        uint8, 0 or 255. An object drawn at random comes first; what two objects share belongs to the earlier.
+        """
+        lengths = np.array([len(shot) for shot in self.shots])
+        lead = self.shots[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
+        picked = _window(rng, sorted(lead), frames)
+        others = [shot for shot in self.shots if shot is not lead and set(picked) <= shot.keys()]
+        return [(self._rgb(frame), self._apart([shot[frame] for shot in (lead, *others)])) for frame in picked]
+
     def _check(self) -> None:
         if not (self.objects or self.clip_art):
             raise ValueError(f"expected cut-outs (*.webp) in {self.assets}/fluent3d_mit or openclipart_pd, found none")
@@ -136,11 +150,32 @@ class Material:
         folders = sorted(path for path in (self.assets / folder).glob("*") if path.is_dir())
         return [frames for frames in (sorted(path.glob("*.jpg")) for path in folders) if frames]
 
+    def _shots(self) -> list[dict[Path, Path]]:
+        """Runs of annotated frames: for each the frames that follow each other, with the masks of one object."""
+        shots: list[dict[Path, Path]] = []
+        for video in self.videos:
+            for folder in sorted(path for path in (self.assets / MASKLETS / video[0].parent.name).glob("*")):
+                shots.append({})
+                for frame in video:
+                    mask = folder / f"{frame.stem}.png"
+                    if mask.exists():
+                        shots[-1][frame] = mask
+                    elif shots[-1]:
+                        shots.append({})
+        return [shot for shot in shots if shot]
+
     def _rgb(self, path: Path) -> np.ndarray:
         return self.cache.get(path, lambda: _bounded(cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)))
 
     def _rgba(self, path: Path) -> np.ndarray:
         return self.cache.get(path, lambda: _with_alpha(_read(path, cv2.IMREAD_UNCHANGED)))
+
+    def _apart(self, paths: list[Path]) -> np.ndarray:
+        """The masks (o, h, w) of one frame without what an earlier one has."""
+        masks = np.stack([self.cache.get(path, lambda path=path: _read(path, cv2.IMREAD_GRAYSCALE)) for path in paths])
+        earlier = np.maximum.accumulate(masks, axis=0)[:-1]
+        masks[1:][earlier > 0] = 0
+        return masks
 
     def _labelled(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         png = path.with_suffix(".png")

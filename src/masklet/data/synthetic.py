@@ -1,8 +1,8 @@
 """Synthetic training clips with exact masks, made from pictures, cut-outs and a seed.
 
-Four kinds of clip take turns: composed scenes and crowds of look-alikes (`scenes.py`), photos in which a labelled
-person, a garment or a cell moves with everything around it, and rendered clips. All of them go through a moving camera
-and through what cameras do to pictures (`effects.py`).
+Five kinds of clip take turns: composed scenes and crowds of look-alikes (`scenes.py`), photos in which a labelled
+person, a garment or a cell moves with everything around it, rendered clips, and filmed ones with masks of their own.
+All of them go through a moving camera and through what cameras do to pictures (`effects.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ MIN_AREA = 0.003
 MAX_AREA = 0.85
 SOLID = 0.2
 MAX_TRIES = 30
-WEIGHTS = {"scene": 0.56, "crowd": 0.1, "photo": 0.2, "cells": 0.06, "rendered": 0.08}
+MAX_ENLARGED = 3.0
+"""Of filmed frames, so that what is small in them stays sharp."""
+WEIGHTS = {"scene": 0.56, "crowd": 0.1, "photo": 0.2, "cells": 0.06, "rendered": 0.08, "filmed": 0.6}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,13 @@ class SyntheticClips:
         raise RuntimeError(f"no target was visible in {MAX_TRIES} attempts at a clip of kind {kind} (seed {seed})")
 
     def _possible(self, kind: str) -> bool:
-        needed = {"photo": self.material.people, "cells": self.material.nuclei, "rendered": self.material.rendered}
+        material = self.material
+        needed = {
+            "photo": material.people,
+            "cells": material.nuclei,
+            "rendered": material.rendered,
+            "filmed": material.shots,
+        }
         return bool(needed.get(kind, True))
 
     def _attempt(self, rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +118,9 @@ class SyntheticClips:
         if kind == "cells":
             rgb, labels = self.material.cells(rng)
             return [rgb], [_masks(labels, _largest_of_some(rng, labels, self.max_objects))]
+        if kind == "filmed":
+            shot = self.material.shot(rng, self.frames)
+            return [rgb for rgb, _ in shot], [masks for _, masks in shot]
         footage = self.material.rendering(rng, self.frames)
         chosen = _largest_of_some(rng, footage[0][1], self.max_objects)
         return [rgb for rgb, _ in footage], [_masks(labels, chosen) for _, labels in footage]
@@ -119,11 +130,15 @@ class SyntheticClips:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The pictures under a moving camera, deformed, with what is to be tracked pushed about."""
         size, aspect = self.size, float(rng.uniform(min(ASPECTS), max(ASPECTS)))
-        if not masks[0].any():
+        if not masks[0][:1].any():
             return np.empty((0, size, size, 3), np.uint8), np.empty((0, self.frames, size, size), bool)
         share = heavy_tailed(rng, 0.12, 0.4, 0.35) if kind == "cells" else heavy_tailed(rng, 0.5, 0.5, 1.6)
+        if kind == "filmed":
+            share = min(share, 1.0, MAX_ENLARGED * max(cv2.boundingRect(masks[0][0])[2:]) / size)
         placed = around(rng, pictures[0].shape[:2], aspect, masks[0][0], share)
-        views_f33 = to_pixels(size, aspect) @ camera_path(rng, self.frames, aspect) @ placed
+        views_f33 = np.repeat(to_pixels(size, aspect)[None] @ placed, self.frames, axis=0)
+        if kind != "filmed" or rng.random() < 0.5:
+            views_f33 = to_pixels(size, aspect) @ camera_path(rng, self.frames, aspect) @ placed
         still = len(pictures) == 1
         elastic = random_elastic(rng, self.frames, heavy_tailed(rng, 0.008, 0.6, 0.03)) if still else None
         pushes = [_push(rng, mask, views_f33[0], size, self.frames) for mask in masks[0]] if still else []

@@ -82,7 +82,7 @@ def test_a_frame_travels_through_all_verbs(network, features):
     assert prediction.iou_ok.shape == (2, 3)
     assert memory.features_ochw.shape == (2, 32, 4, 4)
     assert memory.pointer_oc.shape == (2, 128 if network.config.memory.pointers else 0)
-    assert (memory.image_key_ochw is not None) == network.config.memory.keys_from_image
+    assert (memory.keys_olhnd is not None) == network.config.memory.keys_from_image
 
 
 def test_objects_in_one_batch_do_not_influence_each_other(network, features):

@@ -94,7 +94,7 @@ def test_pooled_memories_are_fewer_keys(network):
     with torch.no_grad():
         features, bank = remembered(small)
         tokens: MemoryTokens = small.memory_tokens(bank.select(7))
-        assert tokens.keys_omc.shape[1] - tokens.unplaced == 6 * 16
+        assert tokens.values_omc.shape[1] - tokens.unplaced == 6 * 16
         plain = small.recall(features, bank.select(7))
         fast = small.set_precision("exact").recall(features, bank.select(7))
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)

@@ -101,7 +101,7 @@ def test_deleted_records_are_gone():
 def test_optional_and_empty_tensors_survive_the_disk():
     store = SpillingStore(Spill(ram_bytes=0), FrameMemory)
     store[0] = FrameMemory(torch.ones(1, 2, 3, 3), torch.zeros(1, 0))
-    assert store[0].image_key_ochw is None
+    assert store[0].keys_olhnd is None
     assert store[0].pointer_oc.shape == (1, 0)
     assert store[0].features_ochw.sum() == 18
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -87,6 +90,15 @@ class Placed:
     """Added to every key's scores."""
 
 
+@dataclass(frozen=True)
+class Shifts:
+    """What is to be added to the tokens of each grid, the same to all of its cells."""
+
+    shift_gc: Tensor
+    kind: Hashable
+    """What tells them from others."""
+
+
 class RotaryAttention(Attention):
     """Attention on a grid: queries and grid keys are turned by their place, so that scores know the displacement.
 
@@ -100,16 +112,52 @@ class RotaryAttention(Attention):
     query: TurnableLinear
     key: TurnableLinear
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.kept_shifts = Kept()
+
     def forward(  # type: ignore[override]
         self, query_bnc: Tensor, key_bmc: Tensor, value_bmc: Tensor, rotation: Rotation, placed: Placed | None = None
     ) -> Tensor:
         placed = placed or Placed(rotation)
-        query_bhnd = self._turned(self.query, query_bnc, Placed(rotation)).expand(len(key_bmc), -1, -1, -1)
-        key_bhmd = self._turned(self.key, key_bmc, placed)
+        return self.look(query_bnc, self.turned_keys(key_bmc, placed), value_bmc, rotation, placed.bias_m)
+
+    def look(
+        self,
+        query_bnc: Tensor,
+        key_bhmd: Tensor,
+        value_bmc: Tensor,
+        rotation: Rotation,
+        bias_m: Tensor | None = None,
+    ) -> Tensor:
+        """As ``forward``, with keys that are projected and turned already. One row of them may stand for all."""
+        b = len(value_bmc)
+        query_bhnd = self._turned(self.query, query_bnc, Placed(rotation)).expand(b, -1, -1, -1)
+        key_bhmd = key_bhmd.expand(b, -1, -1, -1)
         if self._mixes_first:
-            return self._merge(self._project(self._attend(query_bhnd, key_bhmd, value_bmc[:, None], placed.bias_m)))
+            return self._merge(self._project(self._attend(query_bhnd, key_bhmd, value_bmc[:, None], bias_m)))
         value_bhmd = self._split(self.value(value_bmc))
-        return self._merge(self._attend(query_bhnd, key_bhmd, value_bhmd, placed.bias_m))
+        return self._merge(self._attend(query_bhnd, key_bhmd, value_bhmd, bias_m))
+
+    def turned_keys(self, key_bmc: Tensor, placed: Placed) -> Tensor:
+        """What ``look`` compares with: (b, h, m, d)."""
+        return self._turned(self.key, key_bmc, placed)
+
+    def turned_shifts(self, shifts: Shifts, placed: Placed) -> Tensor:
+        """What ``turned_keys`` change by where the grids' tokens are shifted: (1, h, m, d).
+
+        Projecting and turning are linear. While nothing learns, what was made last is kept.
+        """
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._made_shifts(shifts, placed.rotation)
+        kind = (self.arithmetic.dtype, shifts.kind, placed.rotation)
+        return self.kept_shifts.get(kind, [self.key.weight], lambda: self._made_shifts(shifts, placed.rotation))
+
+    def _made_shifts(self, shifts: Shifts, rotation: Rotation) -> Tensor:
+        shift_hg1d = rearrange(F.linear(shifts.shift_gc, self.key.weight), "g (h d) -> h g 1 d", h=self.heads)
+        cells = len(rotation.angles_nc)
+        turned_hgnd = rotate(shift_hg1d.expand(-1, -1, cells, -1), rotation.angles_nc)
+        return turned_hgnd.flatten(1, 2)[None].to(self.arithmetic.dtype)
 
     @property
     def _mixes_first(self) -> bool:

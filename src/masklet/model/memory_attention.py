@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from masklet.model.attention import Placed, RotaryAttention
+from masklet.model.arithmetic import Kept
+from masklet.model.attention import Placed, RotaryAttention, Shifts
 from masklet.model.config import NetworkConfig
 from masklet.model.layers import Mlp
 from masklet.model.positions import Rotation, rotary_angles, sine_grid
@@ -22,14 +22,42 @@ KEY_NUMBERS = 1 << 23
 
 
 @dataclass(frozen=True)
+class KnownKeys:
+    """Keys that were projected and turned when their frames were seen; only how old they are by now is to be added."""
+
+    keys_olhmd: Tensor
+    """Of all remembered frames, by layer and head. One row stands for all objects."""
+    shifts: Shifts
+    """What age adds to the tokens of each frame."""
+
+    def of_objects(self, rows: slice) -> KnownKeys:
+        return self if len(self.keys_olhmd) == 1 else replace(self, keys_olhmd=self.keys_olhmd[rows])
+
+    def turned(self, attention: RotaryAttention, layer: int, placed: Placed) -> Tensor:
+        """(o or 1, h, m, d) for one layer."""
+        return self.keys_olhmd[:, layer] + attention.turned_shifts(self.shifts, placed)
+
+
+@dataclass(frozen=True)
 class MemoryTokens:
     """All that a frame attends to: whole grids first, then ``unplaced`` tokens without a place in the picture."""
 
-    keys_omc: Tensor
+    keys: Tensor | KnownKeys
+    """(o, m, c), or those that need not be projected any more."""
     values_omc: Tensor
     unplaced: int
     pooled: int = 1
     """So many cells of the frame's grid, along each side, lie under one of the memory's."""
+
+    def of_objects(self, rows: slice) -> MemoryTokens:
+        keys = self.keys.of_objects(rows) if isinstance(self.keys, KnownKeys) else self.keys[rows]
+        return replace(self, keys=keys, values_omc=self.values_omc[rows])
+
+    def turned_keys(self, attention: RotaryAttention, layer: int, placed: Placed) -> Tensor:
+        """(o or 1, h, m, d) as one layer compares them."""
+        if isinstance(self.keys, KnownKeys):
+            return self.keys.turned(attention, layer, placed)
+        return attention.turned_keys(self.keys, placed)
 
     def placed(self, rotation: Rotation, h: int, w: int) -> Placed:
         """Where the keys lie on a frame of h x w cells that are turned so.
@@ -38,11 +66,9 @@ class MemoryTokens:
         """
         if self.pooled == 1:
             return Placed(rotation, self.unplaced)
-        angles_1chw = rearrange(rotation.angles_nc, "(h w) c -> 1 c h w", h=h, w=w)
-        middles_nc = rearrange(F.avg_pool2d(angles_1chw, self.pooled), "1 c h w -> (h w) c")
-        bias_m = torch.zeros(self.keys_omc.shape[1], device=middles_nc.device)
+        bias_m = torch.zeros(self.values_omc.shape[1], device=rotation.angles_nc.device)
         bias_m[: len(bias_m) - self.unplaced] = 2 * math.log(self.pooled)
-        return Placed(Rotation(middles_nc), self.unplaced, bias_m)
+        return Placed(pooled_rotation(rotation, h, w, self.pooled), self.unplaced, bias_m)
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -57,18 +83,17 @@ class MemoryAttentionLayer(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.mlp = Mlp(width, feedforward, width, layers=2)
 
-    def forward(self, frame_onc: Tensor, memory: MemoryTokens, rotation: Rotation, placed: Placed) -> Tensor:
-        return self.look_back(self.look_around(frame_onc, rotation), memory, rotation, placed)
-
     def look_around(self, frame_onc: Tensor, rotation: Rotation) -> Tensor:
         """The part that memories have no say in."""
         x = self.norm1(frame_onc)
         return frame_onc + self.self_attention(x, x, x, rotation)
 
-    def look_back(self, frame_onc: Tensor, memory: MemoryTokens, rotation: Rotation, placed: Placed) -> Tensor:
+    def look_back(
+        self, frame_onc: Tensor, key_ohmd: Tensor, value_omc: Tensor, rotation: Rotation, placed: Placed
+    ) -> Tensor:
         """The part that needs memories, and what follows from it."""
         x = self.norm2(frame_onc)
-        frame_onc = frame_onc + self.cross_attention(x, memory.keys_omc, memory.values_omc, rotation, placed)
+        frame_onc = frame_onc + self.cross_attention.look(x, key_ohmd, value_omc, rotation, placed.bias_m)
         return frame_onc + self.mlp(self.norm3(frame_onc))
 
 
@@ -89,33 +114,61 @@ class MemoryAttention(nn.Module):
             for _ in range(memory.layers)
         )
         self.norm = nn.LayerNorm(config.width)
+        self.kept_rotation = Kept()
 
     def forward(self, stride16_ochw: Tensor, memory: MemoryTokens) -> Tensor:
         _, c, h, w = stride16_ochw.shape
-        rotation = Rotation(rotary_angles(self.head_width, h, w, stride16_ochw.device))
+        rotation = self._rotation(h, w, stride16_ochw.device)
         placed_ochw = stride16_ochw + self.position_weight * sine_grid(c, h, w, stride16_ochw.device)
         frame_onc = rearrange(placed_ochw, "o c h w -> o (h w) c").contiguous()
-        first, others = self.layers[0], self.layers[1:]
-        assert isinstance(first, MemoryAttentionLayer)
+        placed = memory.placed(rotation, h, w)
+        first = self._layers()[0]
         around_onc = first.look_around(frame_onc, rotation)
-        placed, found = memory.placed(rotation, h, w), []
-        for some_onc, remembered in _groups(around_onc, memory):
-            seen_onc = first.look_back(some_onc, remembered, rotation, placed)
-            for layer in others:
-                seen_onc = layer(seen_onc, remembered, rotation, placed)
-            found.append(self.norm(seen_onc))
+        found = [
+            self._look(some_onc, remembered, rotation, placed) for some_onc, remembered in _groups(around_onc, memory)
+        ]
         return rearrange(torch.cat(found), "o (h w) c -> o c h w", h=h, w=w)
+
+    def project_keys(self, tokens_bnc: Tensor, h: int, w: int, pooled: int = 1) -> Tensor:
+        """What all layers will compare a frame of h x w cells with: (b, layers, heads, n, d)."""
+        rotation = self._rotation(h, w, tokens_bnc.device)
+        placed = Placed(rotation if pooled == 1 else pooled_rotation(rotation, h, w, pooled))
+        return torch.stack([layer.cross_attention.turned_keys(tokens_bnc, placed) for layer in self._layers()], dim=1)
+
+    def _look(self, frame_onc: Tensor, memory: MemoryTokens, rotation: Rotation, placed: Placed) -> Tensor:
+        """All layers, but that the first one has looked around already."""
+        for index, layer in enumerate(self._layers()):
+            if index:
+                frame_onc = layer.look_around(frame_onc, rotation)
+            key_ohmd = memory.turned_keys(layer.cross_attention, index, placed)
+            frame_onc = layer.look_back(frame_onc, key_ohmd, memory.values_omc, rotation, placed)
+        return self.norm(frame_onc)
+
+    def _rotation(self, h: int, w: int, device: torch.device) -> Rotation:
+        return self.kept_rotation.get(
+            (h, w, device), [], lambda: Rotation(rotary_angles(self.head_width, h, w, device))
+        )
+
+    def _layers(self) -> list[MemoryAttentionLayer]:
+        return [layer for layer in self.layers if isinstance(layer, MemoryAttentionLayer)]
 
 
 def _groups(frame_onc: Tensor, memory: MemoryTokens) -> Iterator[tuple[Tensor, MemoryTokens]]:
-    """Frames and memories of as many objects as go together: all where something learns and on a GPU."""
-    objects, tokens, _ = memory.keys_omc.shape
-    is_whole = torch.is_grad_enabled() or frame_onc.is_cuda
-    size = objects if is_whole else max(KEY_NUMBERS // (tokens * frame_onc.shape[-1]), 1)
-    frames = frame_onc.split(size) if len(frame_onc) > 1 else repeat(frame_onc)
-    parts = zip(memory.keys_omc.split(size), memory.values_omc.split(size), strict=True)
-    for frame, (keys_omc, values_omc) in zip(frames, parts, strict=False):
-        yield frame, replace(memory, keys_omc=keys_omc, values_omc=values_omc)
+    """Frames and memories of as many objects as go together: all where something learns, compiled and on a GPU."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or frame_onc.is_cuda:
+        yield frame_onc, memory
+        return
+    objects, tokens, _ = memory.values_omc.shape
+    size = max(KEY_NUMBERS // (tokens * frame_onc.shape[-1]), 1)
+    for start in range(0, objects, size):
+        rows = slice(start, start + size)
+        yield frame_onc if len(frame_onc) == 1 else frame_onc[rows], memory.of_objects(rows)
+
+
+def pooled_rotation(rotation: Rotation, h: int, w: int, pooled: int) -> Rotation:
+    """How the middles of so many of h x w cells along each side are turned."""
+    angles_1chw = rearrange(rotation.angles_nc, "(h w) c -> 1 c h w", h=h, w=w)
+    return Rotation(rearrange(F.avg_pool2d(angles_1chw, pooled), "1 c h w -> (h w) c"))
 
 
 def grid_tokens(x_ochw: Tensor, pooled: int = 1) -> Tensor:

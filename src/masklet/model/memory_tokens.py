@@ -6,8 +6,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from masklet.model.attention import Shifts
 from masklet.model.config import NetworkConfig
-from masklet.model.memory_attention import MemoryTokens, grid_tokens
+from masklet.model.memory_attention import KnownKeys, MemoryTokens, grid_tokens
 from masklet.model.outputs import Recollection
 from masklet.model.positions import sine_grid, sine_scalar
 
@@ -71,7 +72,8 @@ class KeysFromMemory(nn.Module):
 class KeysFromImage(nn.Module):
     """Keys are the image features of the remembered frames: what looks alike is the same thing.
 
-    A small network learns this correspondence much faster than one hidden in the memory features.
+    A small network learns this correspondence much faster than one hidden in the memory features. Keys are the same for
+    all objects and for as long as a frame is remembered, so they are made once, with the frame's features.
     """
 
     pooled: int = 1
@@ -82,10 +84,15 @@ class KeysFromImage(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.age = nn.Parameter(torch.zeros(config.memory.slots, config.width))
 
+    def tokens(self, stride16_bchw: Tensor) -> Tensor:
+        """What a frame's keys are projected from: (b, n, c)."""
+        return self.norm(grid_tokens(stride16_bchw, self.pooled))
+
     def forward(self, recollection: Recollection) -> MemoryTokens:
-        keys, values = [], []
-        for slot, memory in recollection.maps:
-            assert memory.image_key_ochw is not None, "this network remembers image features"
-            keys.append(self.norm(grid_tokens(memory.image_key_ochw, self.pooled)) + self.age[slot])
-            values.append(grid_tokens(memory.features_ochw, self.pooled))
-        return MemoryTokens(torch.cat(keys, dim=1), torch.cat(values, dim=1), unplaced=0, pooled=self.pooled)
+        slots, memories = zip(*recollection.maps, strict=True)
+        values_omc = torch.cat([grid_tokens(memory.features_ochw, self.pooled) for memory in memories], dim=1)
+        keys = [memory.keys_olhnd for memory in memories if memory.keys_olhnd is not None]
+        rows = max(map(len, keys))
+        keys_olhmd = torch.cat([key.expand(rows, -1, -1, -1, -1) for key in keys], dim=3)
+        known = KnownKeys(keys_olhmd, Shifts(self.age[list(slots)], (slots, self.age.data_ptr(), self.age._version)))
+        return MemoryTokens(known, values_omc, unplaced=0, pooled=self.pooled)

@@ -45,6 +45,8 @@ class ImageFeatures(_Tensors):
     """Already projected to the decoder's width at this stride."""
     stride4_bchw: Tensor
     """Already projected to the decoder's width at this stride."""
+    keys_blhnd: Tensor | None = None
+    """Of networks that match memories by image features: what later frames compare with, for each layer and head."""
 
     @property
     def canvas_hw(self) -> tuple[int, int]:
@@ -106,8 +108,8 @@ class FrameMemory(_Tensors):
 
     features_ochw: Tensor
     pointer_oc: Tensor
-    image_key_ochw: Tensor | None = None
-    """Image features of the frame, kept by networks that match on them."""
+    keys_olhnd: Tensor | None = None
+    """``ImageFeatures.keys_blhnd`` of the frame. One row stands for all objects."""
 
 
 @dataclass(frozen=True)

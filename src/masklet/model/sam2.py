@@ -113,7 +113,13 @@ class SegmentationNetwork(nn.Module):
         # What looks at them wants their channels side by side; their gradients come faster in planes.
         order = torch.contiguous_format if torch.is_grad_enabled() else torch.channels_last
         maps = self.neck(self.trunk(images_bchw), decoder.project8, decoder.project4)
-        return ImageFeatures(*(map_bchw.contiguous(memory_format=order) for map_bchw in maps))
+        features = ImageFeatures(*(map_bchw.contiguous(memory_format=order) for map_bchw in maps))
+        if not (isinstance(self.memory_tokens, KeysFromImage) and self.has_memory):
+            return features
+        tokens_bnc = self.memory_tokens.tokens(features.stride16_bchw)
+        h, w = features.stride16_bchw.shape[-2:]
+        keys_blhnd = self.memory_attention.project_keys(tokens_bnc, h, w, self.memory_tokens.pooled)
+        return replace(features, keys_blhnd=keys_blhnd)
 
     def without_memory(self, features: ImageFeatures) -> Tensor:
         """The stride-16 map of a still picture or of a frame that stands for itself: (b, c, h, w)."""
@@ -191,16 +197,14 @@ class SegmentationNetwork(nn.Module):
             belief_o1hw = (logits_o1hw > 0).to(logits_o1hw.dtype) if prompted else logits_o1hw.sigmoid()
             return self.remember_belief(features.of_objects(rows), belief_o1hw, mask.rows(rows))
 
-        return self._in_groups(len(mask.logits_o1hw), features, remembered)
+        memory = self._in_groups(len(mask.logits_o1hw), features, remembered)
+        return replace(memory, keys_olhnd=features.keys_blhnd)
 
     def remember_belief(self, features: ImageFeatures, belief_o1hw: Tensor, mask: ObjectMask) -> FrameMemory:
         """As ``remember``, from the probability (o, 1, h, w) that a pixel of the canvas is inside."""
         memory_ochw = self.memory_encoder(features.stride16_bchw, (2 * belief_o1hw - 1) * MASK_LOGIT)
         memory_ochw = self.mark_absent(memory_ochw, mask.presence_o)
-        if not self.config.memory.keys_from_image:
-            return FrameMemory(memory_ochw, mask.pointer_oc)
-        key_ochw = features.stride16_bchw.expand(len(memory_ochw), -1, -1, -1)
-        return FrameMemory(memory_ochw, mask.pointer_oc, key_ochw)
+        return FrameMemory(memory_ochw, mask.pointer_oc, features.keys_blhnd)
 
     def _in_groups(self, objects: int, features: ImageFeatures, work: Callable[[slice], Some]) -> Some:
         """Work on the rows of o objects. On a processor where nothing learns, some objects follow the others."""

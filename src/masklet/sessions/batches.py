@@ -40,7 +40,7 @@ def joined(recollections: Sequence[Recollection]) -> Recollection:
     if len(recollections) == 1:
         return first
     maps: list[tuple[int, FrameMemory]] = [
-        (slot, stacked([recollection.maps[i][1] for recollection in recollections]))
+        (slot, _stacked([recollection.maps[i][1] for recollection in recollections]))
         for i, (slot, _) in enumerate(first.maps)
     ]
     pointers = [
@@ -48,3 +48,11 @@ def joined(recollections: Sequence[Recollection]) -> Recollection:
         for i, (age, _) in enumerate(first.pointers)
     ]
     return replace(first, maps=maps, pointers=pointers)
+
+
+def _stacked(memories: Sequence[FrameMemory]) -> FrameMemory:
+    """What several objects remember of frames; of one and the same frame its keys once."""
+    keys_olhnd = memories[0].keys_olhnd
+    if any(memory.keys_olhnd is not keys_olhnd for memory in memories):
+        return stacked(memories)
+    return replace(stacked([replace(memory, keys_olhnd=None) for memory in memories]), keys_olhnd=keys_olhnd)

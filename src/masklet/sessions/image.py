@@ -29,6 +29,7 @@ from masklet.prompts import Box, Mask, Points, UnitPoints, as_points, require_po
 from masklet.sessions.inputs import LOGIT_LIMIT, picture_tensor, prompt_batch
 from masklet.sessions.results import ImageResult
 from masklet.sessions.settings import ImageSettings
+from masklet.sessions.store import tensors_of
 from masklet.video.read import open_frames
 
 FILLED_MARGIN = 10.0
@@ -72,7 +73,7 @@ class ImageSession:
         config, device = self.network.config, self.network.device
         canvas = config.common_canvas(image_hws)
         tensors = [picture_tensor(p, config, device, canvas) for p in pictures]
-        self._features = self.network.encode_image(torch.cat(tensors))
+        self._features = replace(self.network.encode_image(torch.cat(tensors)), keys_blhnd=None)
         self._image_hws = image_hws
 
     @torch.inference_mode()
@@ -116,7 +117,7 @@ class ImageSession:
 
     def save_embedding(self, path: str | Path) -> None:
         """Write the encoded pictures to a safetensors file, so that they need not be encoded again."""
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in vars(self.features).items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors_of(self.features).items()}
         metadata = {
             "format": EMBEDDING_FORMAT,
             "network": _description(self.network),

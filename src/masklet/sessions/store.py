@@ -102,7 +102,7 @@ class SpillingStore(MutableMapping[int, T], Generic[T]):
     """Frame -> record, a frozen dataclass of tensors (fields that are None stay None).
 
     Held tensors are copies on ``held_on`` (None: wherever they were made), converted as ``dtypes`` says by field;
-    what comes out is on ``device`` in ``dtype``, whether it was in RAM or not.
+    what comes out is on ``device`` in ``dtype`` (None: as it is held), whether it was in RAM or not.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class SpillingStore(MutableMapping[int, T], Generic[T]):
         dtypes: Mapping[str, torch.dtype] | None = None,
         held_on: torch.device | str | None = "cpu",
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = torch.float32,
     ):
         self._spill = spill
         self._kind = kind
@@ -142,7 +142,7 @@ class SpillingStore(MutableMapping[int, T], Generic[T]):
             assert place is not None, "what is not in RAM is in the file"
             record = self._kind(**safetensors.torch.load(self._spill.read(place)))
             self._spill.remember(self, key, record)
-        return self._kind(**{k: v.to(self._device, self._dtype) for k, v in tensors_of(record).items()})
+        return self._kind(**{k: v.to(self._device, self._dtype or v.dtype) for k, v in tensors_of(record).items()})
 
     def __delitem__(self, key: int) -> None:
         self._drop_place(key)

@@ -143,27 +143,27 @@ def drop(by_frame: MutableMapping[int, Any], frame: int) -> None:
 
 
 @dataclass(frozen=True)
-class ImageKey:
-    """Image features of a frame, which the memories of all its objects share."""
+class FrameKeys:
+    """Keys of a frame, which the memories of all its objects share."""
 
-    image_key_ochw: Tensor
+    keys_olhnd: Tensor
 
 
 class SharedKeys(MutableMapping[int, FrameMemory]):
-    """Memories of one object whose image keys, the same for all objects of a frame, are stored once in ``keys``."""
+    """Memories of one object whose keys, the same for all objects of a frame, are stored once in ``keys``."""
 
-    def __init__(self, own: MutableMapping[int, FrameMemory], keys: MutableMapping[int, ImageKey]):
+    def __init__(self, own: MutableMapping[int, FrameMemory], keys: MutableMapping[int, FrameKeys]):
         self._own = own
         self._keys = keys
 
     def __setitem__(self, frame: int, memory: FrameMemory) -> None:
-        if memory.image_key_ochw is not None and frame not in self._keys:
-            self._keys[frame] = ImageKey(memory.image_key_ochw[:1])
-        self._own[frame] = replace(memory, image_key_ochw=None)
+        if memory.keys_olhnd is not None and frame not in self._keys:
+            self._keys[frame] = FrameKeys(memory.keys_olhnd[:1])
+        self._own[frame] = replace(memory, keys_olhnd=None)
 
     def __getitem__(self, frame: int) -> FrameMemory:
         memory = self._own[frame]
-        return replace(memory, image_key_ochw=self._keys[frame].image_key_ochw) if frame in self._keys else memory
+        return replace(memory, keys_olhnd=self._keys[frame].keys_olhnd) if frame in self._keys else memory
 
     def __delitem__(self, frame: int) -> None:
         del self._own[frame]

@@ -39,7 +39,7 @@ from masklet.sessions.inputs import drawn_tensor, prompt_batch
 from masklet.sessions.results import FrameResult, ObjectResult, probabilities
 from masklet.sessions.settings import VideoSettings
 from masklet.sessions.store import Spill, SpillingStore
-from masklet.sessions.tracks import FramePrompts, ImageKey, SharedKeys, TrackedObject, drop
+from masklet.sessions.tracks import FrameKeys, FramePrompts, SharedKeys, TrackedObject, drop
 from masklet.video.read import FrameSource, IteratorFrames, open_frames
 
 HOLE_LOGIT = 0.1
@@ -68,7 +68,7 @@ class VideoSession(Closing):
         self.network = network.eval()
         self.settings = replace(settings or VideoSettings(), **options)
         self._spill = Spill(self.settings.ram_bytes, self.settings.spill_folder)
-        self._keys = self._store(ImageKey, image_key_ochw=torch.bfloat16)
+        self._keys = self._store(FrameKeys, keys_olhnd=torch.bfloat16)
         self._objects: dict[int, TrackedObject] = {}
         self._run: _Run | None = None
         self._steps = _Steps()
@@ -433,7 +433,7 @@ class VideoSession(Closing):
             dtypes=compact if self.settings.compact else None,
             held_on="cpu" if self.settings.offload else None,
             device=self.network.device,
-            dtype=self.network.no_memory.dtype,
+            dtype=None if kind is FrameKeys else self.network.no_memory.dtype,
         )
 
     def _nothing(self) -> ObjectMask:

@@ -30,13 +30,16 @@ def test_shifts_of_turned_keys_are_those_of_their_tokens(attention: RotaryAttent
     shift_gc = torch.arange(2 * 16.0).view(GRIDS, 16) / 16
     with torch.no_grad():
         wanted = attention.turned_keys(tokens() + shift_gc.repeat_interleave(H * W, dim=0), placed)
-        found = attention.turned_keys(tokens(), placed) + attention.turned_shifts(Shifts(shift_gc, "some"), placed)
+        found = attention.turned_keys(tokens(), placed) + attention.turned_shifts(
+            Shifts(shift_gc, shift_gc, (0, 1)), placed
+        )
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_shifts_are_made_anew_for_other_slots_places_and_weights(attention: RotaryAttention):
     placed, turned = Placed(Rotation(rotary_angles(8, H, W))), Placed(Rotation(rotary_angles(8, W, H)))
-    first, second = Shifts(torch.ones(GRIDS, 16), 1), Shifts(torch.zeros(GRIDS, 16), 2)
+    table_sc = torch.ones(3, 16)
+    first, second = Shifts(table_sc[:2], table_sc, (0, 1)), Shifts(0 * table_sc[1:], table_sc, (1, 2))
     with torch.no_grad():
         made = attention.turned_shifts(first, placed)
         assert attention.turned_shifts(first, placed) is made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +94,9 @@ class Shifts:
     """What is to be added to the tokens of each grid, the same to all of its cells."""
 
     shift_gc: Tensor
-    kind: Hashable
-    """What tells them from others."""
+    table_sc: Tensor
+    """Whose rows they are."""
+    rows: tuple[int, ...]
 
 
 class RotaryAttention(Attention):
@@ -150,8 +150,8 @@ class RotaryAttention(Attention):
         """
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._made_shifts(shifts, placed.rotation)
-        kind = (self.arithmetic.dtype, shifts.kind, placed.rotation)
-        return self.kept_shifts.get(kind, [self.key.weight], lambda: self._made_shifts(shifts, placed.rotation))
+        kind, parts = (self.arithmetic.dtype, shifts.rows, placed.rotation), [shifts.table_sc, self.key.weight]
+        return self.kept_shifts.get(kind, parts, lambda: self._made_shifts(shifts, placed.rotation))
 
     def _made_shifts(self, shifts: Shifts, rotation: Rotation) -> Tensor:
         shift_hg1d = rearrange(F.linear(shifts.shift_gc, self.key.weight), "g (h d) -> h g 1 d", h=self.heads)

@@ -92,7 +92,8 @@ class KeysFromImage(nn.Module):
         slots, memories = zip(*recollection.maps, strict=True)
         values_omc = torch.cat([grid_tokens(memory.features_ochw, self.pooled) for memory in memories], dim=1)
         keys = [memory.keys_olhnd for memory in memories if memory.keys_olhnd is not None]
+        assert len(keys) == len(memories), "this network remembers image features"
         rows = max(map(len, keys))
         keys_olhmd = torch.cat([key.expand(rows, -1, -1, -1, -1) for key in keys], dim=3)
-        known = KnownKeys(keys_olhmd, Shifts(self.age[list(slots)], (slots, self.age.data_ptr(), self.age._version)))
-        return MemoryTokens(known, values_omc, unplaced=0, pooled=self.pooled)
+        ages = Shifts(self.age[list(slots)], self.age, slots)
+        return MemoryTokens(KnownKeys(keys_olhmd, ages), values_omc, unplaced=0, pooled=self.pooled)

@@ -37,10 +37,11 @@ def test_absurd_values_are_refused_by_name(change: dict[str, object], message: s
         config_from_json({**config_to_json(TINY), **change})
 
 
-def test_files_of_earlier_versions_need_not_say_that_pictures_are_squeezed_into_squares():
+@pytest.mark.parametrize("name", ["keeps_shape", "weighs_stability"])
+def test_files_of_earlier_versions_need_not_tell_of_what_their_networks_do_not_do(name: str):
     values = config_to_json(TINY)
-    del values["keeps_shape"]
-    assert not config_from_json(values).keeps_shape
+    del values[name]
+    assert not getattr(config_from_json(values), name)
 
 
 def test_missing_fields_are_named():

@@ -193,6 +193,24 @@ def test_an_unstable_single_mask_gives_way_to_the_best_candidate_but_keeps_its_t
     assert chosen.tokens_okc[:, 0, 0].tolist() == [0, 0]
 
 
+def test_a_mask_that_depends_on_its_threshold_is_taken_for_worse_where_the_configuration_says_so(
+    network, features, monkeypatch: pytest.MonkeyPatch
+):
+    alone = network.without_memory(features)
+    plain, none = (
+        network.decode(features, alone, click(1), candidates=True, stability=told) for told in (Stability(), None)
+    )
+    monkeypatch.setattr(network, "config", replace(network.config, weighs_stability=True))
+    doubted, undoubted = (
+        network.decode(features, alone, click(1), candidates=True, stability=told) for told in (Stability(), None)
+    )
+    sure_ok = (plain.logits_okhw > 1).sum((2, 3)) / (plain.logits_okhw > -1).sum((2, 3)).clamp(min=1)
+    torch.testing.assert_close(doubted.iou_ok, plain.iou_ok * sure_ok)
+    assert (doubted.iou_ok < plain.iou_ok).any()
+    assert torch.equal(doubted.logits_okhw, plain.logits_okhw)
+    assert torch.equal(undoubted.iou_ok, none.iou_ok)
+
+
 def test_a_network_without_prompts_for_an_object_still_decodes_from_a_mask(network, features):
     prompts = PromptBatch(mask_logits_o1hw=torch.randn(1, 1, 16, 16))
     prediction = network.decode(features, network.without_memory(features), prompts, candidates=False)

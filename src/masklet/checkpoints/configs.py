@@ -19,7 +19,7 @@ MAX_JSON = 1 << 20
 MAX_NUMBER = 8192
 """No size of a network is larger; a file cannot make us build something absurd."""
 MAX_ITEMS = 64
-ADDED = {"keeps_shape": False}
+ADDED = {"keeps_shape": False, "weighs_stability": False}
 """Fields of a network that files of earlier versions lack."""
 
 

@@ -113,6 +113,9 @@ class NetworkConfig:
     """Clicks and boxes are drawn onto the dense map too, besides being tokens."""
     tracks_with_candidates: bool = True
     """On frames without clicks the best of three candidates is taken, else the single mask."""
+    weighs_stability: bool = False
+    """A mask's predicted IoU is multiplied by how little the mask changes with its threshold: a small network often
+    predicts a high IoU for a mask that it is not sure of."""
 
     @property
     def cells(self) -> int:
@@ -181,6 +184,7 @@ PICO = NetworkConfig(
     dates_pointers=False,
     sketches_prompts=True,
     tracks_with_candidates=False,
+    weighs_stability=True,
 )
 
 MODELS: dict[str, NetworkConfig] = {**_SAM21, **_SAM20, PICO.name: PICO}

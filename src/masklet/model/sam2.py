@@ -36,6 +36,8 @@ LARGE_PARTS = ("trunk", "memory_attention", "memory_encoder", "mask_decoder.tran
 GRID_NUMBERS = 1 << 21
 """On a processor, so many numbers of the objects' grids are worked on at once: they shall stay in its cache."""
 ABSENT_LOGIT = -1024.0
+DOUBT_LOGIT = 1.0
+"""Stability that predicted IoUs are weighed by is told between this and its negative."""
 MASK_LOGIT = 10.0
 """Certainty that is given to masks which the user draws."""
 
@@ -150,12 +152,15 @@ class SegmentationNetwork(nn.Module):
     ) -> MaskPrediction:
         """Three candidate masks (k = 3), or the single one (k = 1).
 
-        With ``stability`` an unstable single mask gives way to the best candidate; ``None`` keeps the single one.
+        With ``stability`` an unstable single mask gives way to the best candidate, and predicted IoUs are weighed where
+        the configuration says so; ``None`` takes everything as it was predicted.
         """
 
         def decoded(rows: slice) -> MaskPrediction:
             some_ochw = conditioned_ochw if len(conditioned_ochw) == 1 else conditioned_ochw[rows]
             prediction = self.decode_all(features.of_objects(rows), some_ochw, prompts.rows(rows))
+            if stability is not None and self.config.weighs_stability:
+                prediction = weighed(prediction)
             if candidates:
                 return candidate_masks(prediction)
             return single_mask(prediction) if stability is None else stable_mask(prediction, stability)
@@ -221,6 +226,17 @@ def resize(x_bchw: Tensor, hw: tuple[int, int], antialias: bool = False) -> Tens
     return F.interpolate(x_bchw.float(), size=hw, mode="bilinear", align_corners=False, antialias=antialias)
 
 
+def stabilities(logits_okhw: Tensor, delta: float) -> Tensor:
+    """Area above ``delta`` by area above ``-delta``, (o, k); 1 where even the larger area is empty."""
+    inner_ok, outer_ok = ((logits_okhw > at).sum(dim=(2, 3)).float() for at in (delta, -delta))
+    return torch.where(outer_ok > 0, inner_ok / outer_ok, 1.0)
+
+
+def weighed(prediction: MaskPrediction) -> MaskPrediction:
+    """Predicted IoUs times the stability of their masks."""
+    return replace(prediction, iou_ok=prediction.iou_ok * stabilities(prediction.logits_okhw, DOUBT_LOGIT))
+
+
 def single_mask(prediction: MaskPrediction) -> MaskPrediction:
     """The mask that is trained for prompts which leave no doubt."""
     return MaskPrediction(
@@ -238,10 +254,7 @@ def candidate_masks(prediction: MaskPrediction) -> MaskPrediction:
 def stable_mask(prediction: MaskPrediction, stability: Stability) -> MaskPrediction:
     """The single mask where it is stable, else the best candidate. The token stays the single mask's, as published."""
     single, best = single_mask(prediction), candidate_masks(prediction).best()
-    logits_on = single.logits_okhw.flatten(1)
-    inner_o = (logits_on > stability.delta).sum(dim=1).float()
-    outer_o = (logits_on > -stability.delta).sum(dim=1).float()
-    stable_o1 = (torch.where(outer_o > 0, inner_o / outer_o, 1.0) >= stability.threshold)[:, None]
+    stable_o1 = stabilities(single.logits_okhw, stability.delta) >= stability.threshold
     return MaskPrediction(
         logits_okhw=torch.where(stable_o1[..., None, None], single.logits_okhw, best.logits_okhw),
         iou_ok=torch.where(stable_o1, single.iou_ok, best.iou_ok),

@@ -1,18 +1,18 @@
 """Follow the objects that a list of prompts shows in videos, and write their masks to learn from.
 
-    python tools/masklets.py recipes/pico_masklets.json ASSETS/video_unlabelled ASSETS/video_masklets
+    python tools/masklets.py recipes/pico_masklets.json ASSETS ASSETS/masklets
 
 The third phase of the data engine of SAM 2 (arXiv 2408.00714, section 5.1) in small: somebody shows an object on some
 frames, the network follows it, and only those frames are kept on which the masks were found good. The list says for
 each folder of frames, and for each object in it::
 
-    {"clip": {"dog": {"spans": [[0, 18], [25, 79]], "prompts": [
+    {"videos/clip": {"dog": {"spans": [[0, 18], [25, 79]], "prompts": [
         {"frame": 20, "box": [15, 111, 148, 200], "positive": [[70, 140]], "negative": [[170, 165]]},
         {"frame": 26, "outlines": [[[127, 70], [140, 70], [150, 75]]]}]}}}
 
 Frames count from 0, pixels are those of the frames, and spans hold the first and the last frame that are kept. Outlines
-are polygons that are filled, and together the object. Writes CLIP/OBJECT/FRAME.png, 0 or 255, and CLIP.png, which shows
-all objects of a clip for somebody to judge.
+are polygons that are filled, and together the object. Writes FOLDER/OBJECT/FRAME.png, 0 or 255, and FOLDER.png, which
+shows all objects of a folder for somebody to judge. Photos can be shown in this way too, each object on one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from masklet.model.config import Trades
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Prompt
 
-SHEET_FRAMES, SHEET_WIDTH = 10, 256
+SHEET_FRAMES, SHEET_SIDE = 12, 256
 OUTLINE_BITS = 4
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -59,7 +59,8 @@ def main(prompts: Path, videos: Path, out: Path, weights: str, image_size: int) 
             folder = out / name / obj
             folder.mkdir(parents=True, exist_ok=True)
             for frame, mask in found.items():
-                write(folder / f"{files[frame].stem}.png", mask)
+                if not cv2.imwrite(str(folder / f"{files[frame].stem}.png"), mask):
+                    raise click.ClickException(f"cannot write to {folder}")
         draw(files, masks, out / f"{name}.png")
 
 
@@ -70,14 +71,15 @@ def followed(
     kept = {frame for first, last in spans for frame in range(first, last + 1)}
     if not kept or max(kept) >= len(files):
         raise click.ClickException(f"expected spans within 0 to {len(files) - 1}, got {spans} in {files[0].parent}")
-    first = min(each["frame"] for each in shown)
-    with VideoSession(network, files[0].parent) as session:
+    prompted = {each["frame"] for each in shown}
+    begin, end = min(kept | prompted), max(kept | prompted)
+    with VideoSession(network, files[begin : end + 1]) as session:
         for each in shown:
-            session.prompt(each["frame"], 1, *prompts_of(each, session.video_hw))
-        results = list(session.propagate(first, max(first, *kept)))
-        if min(kept) < first:
-            results += session.propagate(first, min(kept), reverse=True)
-    return {result.frame: result[1].mask.astype(np.uint8) * 255 for result in results if result.frame in kept}
+            session.prompt(each["frame"] - begin, 1, *prompts_of(each, session.video_hw))
+        first = min(prompted) - begin
+        results = [*session.propagate(first), *(session.propagate(first, reverse=True) if first else ())]
+    masks = {result.frame + begin: result[1].mask.astype(np.uint8) * 255 for result in results}
+    return {frame: masks[frame] for frame in sorted(kept)}
 
 
 def prompts_of(shown: dict[str, Any], video_hw: tuple[int, int]) -> list[Prompt]:
@@ -101,21 +103,24 @@ def read_rgb(path: Path) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def write(path: Path, image: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), image):
-        raise click.ClickException(f"cannot write {path}")
-
-
 def draw(files: list[Path], masks: dict[str, dict[int, np.ndarray]], path: Path) -> None:
-    """Some frames of a clip, small, with all objects outlined that have a mask there."""
-    rows = []
-    for frame in np.unique(np.linspace(0, len(files) - 1, SHEET_FRAMES).astype(int)):
+    """Some of the frames that are kept, small, with all objects outlined that have a mask there."""
+    kept = sorted(set().union(*masks.values()))
+    tiles, outlined = [], []
+    for frame in [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, SHEET_FRAMES).astype(int))]:
         rgb = read_rgb(files[frame])
-        size = (SHEET_WIDTH, round(rgb.shape[0] * SHEET_WIDTH / rgb.shape[1]))
         nothing = np.zeros(rgb.shape[:2], np.uint8)
-        here = [cv2.resize(found.get(frame, nothing), size) > 127 for found in masks.values()]
-        rows.append((cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.stack(here)))
-    preview([Clip(np.stack([rgb for rgb, _ in rows]), np.stack([m for _, m in rows], axis=1), path.stem)], path)
+        tiles.append(fitted(rgb))
+        outlined.append(np.stack([fitted(found.get(frame, nothing)) > 127 for found in masks.values()]))
+    preview([Clip(np.stack(tiles), np.stack(outlined, axis=1), path.stem)], path)
+
+
+def fitted(image: np.ndarray) -> np.ndarray:
+    """Within a square, black where there is nothing of it."""
+    scale = SHEET_SIDE / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    right, below = SHEET_SIDE - small.shape[1], SHEET_SIDE - small.shape[0]
+    return cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
 
 
 if __name__ == "__main__":

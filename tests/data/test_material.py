@@ -30,15 +30,15 @@ def filmed(tmp_path: Path) -> Path:
     """A video of 12 frames with a box that is annotated on two runs of them and a larger one that is on all."""
     (tmp_path / "fluent3d_mit").mkdir()
     assert cv2.imwrite(str(tmp_path / "fluent3d_mit/0.webp"), np.zeros((4, 4, 4), np.uint8))
-    for folder in (f"{VIDEOS}/a", f"{MASKLETS}/a/box", f"{MASKLETS}/a/room"):
+    for folder in (f"{VIDEOS}/a", f"{MASKLETS}/{VIDEOS}/a/box", f"{MASKLETS}/{VIDEOS}/a/room"):
         (tmp_path / folder).mkdir(parents=True)
     for frame in range(12):
         assert cv2.imwrite(str(tmp_path / VIDEOS / f"a/{frame:04d}.jpg"), np.full((16, 16), 20 * frame, np.uint8))
         box, room = np.zeros((16, 16), np.uint8), np.zeros((16, 16), np.uint8)
         box[2:6, frame], room[:, :13] = 255, 255
-        assert cv2.imwrite(str(tmp_path / MASKLETS / f"a/room/{frame:04d}.png"), room)
+        assert cv2.imwrite(str(tmp_path / MASKLETS / VIDEOS / f"a/room/{frame:04d}.png"), room)
         if frame not in (5, 6):
-            assert cv2.imwrite(str(tmp_path / MASKLETS / f"a/box/{frame:04d}.png"), box)
+            assert cv2.imwrite(str(tmp_path / MASKLETS / VIDEOS / f"a/box/{frame:04d}.png"), box)
     return tmp_path
 
 
@@ -62,3 +62,18 @@ def test_what_two_objects_of_a_shot_share_belongs_to_the_one_that_was_drawn(film
         seen.add(tuple(masks.sum(axis=(1, 2)).tolist()))
         assert masks.sum(axis=0).max() == 1
     assert {(4, 204), (208, 0)} <= seen <= {(4, 204), (208, 0), (208,)}
+
+
+def test_an_annotated_photo_is_a_shot_of_one_frame_in_the_size_that_photos_have_here(filmed: Path):
+    (filmed / MASKLETS / "kodak/half").mkdir(parents=True)
+    (filmed / "kodak").mkdir()
+    half = np.zeros((400, 800), np.uint8)
+    half[:, :400] = 255
+    assert cv2.imwrite(str(filmed / "kodak/01.jpg"), half)
+    assert cv2.imwrite(str(filmed / MASKLETS / "kodak/half/01.png"), half)
+    material, rng = Material(filmed), np.random.default_rng(0)
+    shots = [shot for shot in (material.shot(rng, 4) for _ in range(50)) if len(shot) == 1]
+    rgb, masks = shots[0][0]
+    assert rgb.shape == (320, 640, 3)
+    assert masks.shape == (1, 320, 640)
+    assert masks[0].mean() == 255 / 2

@@ -54,7 +54,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _write_labelled(folder / f"pybullet_clips/{index}/{frame:02d}", rng, moving)
             for thing, way in (("ball", 4), ("shadow", 12)):
                 mask = np.roll(_disc(54, 96, 12), way * frame, axis=1)
-                _write(folder / f"video_masklets/{index}/{thing}/{frame:04d}.png", mask)
+                _write(folder / f"masklets/video_unlabelled/{index}/{thing}/{frame:04d}.png", mask)
     return folder
 
 

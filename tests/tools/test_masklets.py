@@ -53,7 +53,7 @@ def test_masks_are_written_for_the_frames_that_are_kept_before_and_after_the_pro
         inside = mask[30:50, left : left + 20]
         assert inside.sum() / mask.sum() > 0.6
         assert inside.mean() > 0.6 * 255
-    assert read(out / "clip.png", cv2.IMREAD_COLOR).shape == (160, 8 * 256, 3)
+    assert read(out / "clip.png", cv2.IMREAD_COLOR).shape == (256, 6 * 256, 3)
 
 
 def test_boxes_and_clicks_show_objects_too(tool: ModuleType, videos: Path):
@@ -62,6 +62,21 @@ def test_boxes_and_clicks_show_objects_too(tool: ModuleType, videos: Path):
     mask = read(videos.parent / "out/clip/ball/0000.png") > 0
     assert mask[30:50, 40:60].mean() > 0.8
     assert mask[:, 70:].mean() < 0.05
+
+
+def test_each_object_of_a_folder_of_photos_is_shown_on_its_own_one(tool: ModuleType, videos: Path):
+    assert cv2.imwrite(str(videos / "clip/0008.jpg"), np.full((40, 30, 3), 200, np.uint8))
+    corner = [[0, 0], [15, 0], [15, 20], [0, 20]]
+    shown = {
+        name: {"spans": [[frame, frame]], "prompts": [{"frame": frame, "outlines": [outline]}]}
+        for name, frame, outline in (("ball", 0, BALL), ("corner", 8, corner))
+    }
+    assert follow(tool, videos, {"clip": shown}).exit_code == 0
+    found = {path.parent.name: read(path) > 0 for path in (videos.parent / "out/clip").glob("*/*.png")}
+    assert found["ball"].shape == (80, 128)
+    assert found["ball"][30:50, 40:60].mean() > 0.9
+    assert found["corner"].shape == (40, 30)
+    assert found["corner"].mean() == pytest.approx(0.25, abs=0.1)
 
 
 def test_lists_that_do_not_fit_the_videos_are_refused(tool: ModuleType, videos: Path):

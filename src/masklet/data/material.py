@@ -11,7 +11,7 @@
 | bg_debian | wallpapers | Debian wallpaper packages | CC BY, CC BY-SA, GPL |
 | kodak | photos | Kodak true-colour set | unrestricted use |
 | video_unlabelled | clips as JPEG frames | EdgeTAM, EfficientTAM examples | Apache-2.0 (clip rights not stated) |
-| video_masklets | masks of objects in those clips, a folder of PNG each | our own, by tools/masklets.py | Apache-2.0 |
+| masklets | masks of objects in clips and photos, a folder of PNG each | our own, tools/masklets.py | Apache-2.0 |
 
 Every folder is optional; a kind of clip whose folder is missing is not made. Every fifth picture of people and of
 nuclei is held out: no clip shows it, so that networks can be tested with it.
@@ -20,7 +20,7 @@ nuclei is held out: no clip shows it, so that networks can be tested with it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ import cv2
 import numpy as np
 
 PEOPLE, NUCLEI = "ccp_people_parts", "nuclei_cc0"
-VIDEOS, MASKLETS = "video_unlabelled", "video_masklets"
+KODAK, VIDEOS, MASKLETS = "kodak", "video_unlabelled", "masklets"
 HELD_OUT_EVERY = 5
 MAX_PHOTO_SIDE = 640
+PHOTO_WEIGHT = 12
+"""An annotated photo, or a short run of frames, is drawn as often as a run of so many."""
 
 
 def held_out(pictures: Sequence[Path]) -> list[Path]:
@@ -87,7 +89,7 @@ class Material:
         self.clip_art = self._pictures("openclipart_pd", ".webp")
         self.animations = self._pictures("fluent_anim_mit", ".webp")
         self.nuclei = learned(self._pictures(NUCLEI))
-        self.photos = self._pictures("kodak") + self._pictures("bg_debian")
+        self.photos = self._pictures(KODAK) + self._pictures("bg_debian")
         self.rendered = self._clips("pybullet_clips")
         self.videos = self._clips(VIDEOS)
         self.shots = self._shots()
@@ -129,13 +131,14 @@ class Material:
     def shot(self, rng: np.random.Generator, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Frames (h, w, 3) of a real video, each with the masks (o, h, w) of the objects annotated on all of them.
 
-        uint8, 0 or 255. An object drawn at random comes first; what two objects share belongs to the earlier.
+        uint8, 0 or 255. An object drawn at random comes first; what two objects share belongs to the earlier. Of a
+        photo there is one frame only.
         """
-        lengths = np.array([len(shot) for shot in self.shots])
-        lead = self.shots[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
-        picked = _window(rng, sorted(lead), frames)
+        shares = np.array([max(len(shot), PHOTO_WEIGHT) for shot in self.shots], float)
+        lead = self.shots[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        picked = _window(rng, sorted(lead), frames) if len(lead) > 1 else [*lead]
         others = [shot for shot in self.shots if shot is not lead and set(picked) <= shot.keys()]
-        return [(self._rgb(frame), self._apart([shot[frame] for shot in (lead, *others)])) for frame in picked]
+        return [(self._rgb(frame), self._apart(frame, [lead, *others])) for frame in picked]
 
     def _check(self) -> None:
         if not (self.objects or self.clip_art):
@@ -153,8 +156,9 @@ class Material:
     def _shots(self) -> list[dict[Path, Path]]:
         """Runs of annotated frames: for each the frames that follow each other, with the masks of one object."""
         shots: list[dict[Path, Path]] = []
-        for video in self.videos:
-            for folder in sorted(path for path in (self.assets / MASKLETS / video[0].parent.name).glob("*")):
+        for video in filter(None, (*self.videos, self._pictures(KODAK))):
+            annotated = self.assets / MASKLETS / video[0].parent.relative_to(self.assets)
+            for folder in sorted(path for path in annotated.glob("*") if path.is_dir()):
                 shots.append({})
                 for frame in video:
                     mask = folder / f"{frame.stem}.png"
@@ -170,12 +174,16 @@ class Material:
     def _rgba(self, path: Path) -> np.ndarray:
         return self.cache.get(path, lambda: _with_alpha(_read(path, cv2.IMREAD_UNCHANGED)))
 
-    def _apart(self, paths: list[Path]) -> np.ndarray:
-        """The masks (o, h, w) of one frame without what an earlier one has."""
-        masks = np.stack([self.cache.get(path, lambda path=path: _read(path, cv2.IMREAD_GRAYSCALE)) for path in paths])
+    def _apart(self, frame: Path, shots: Sequence[Mapping[Path, Path]]) -> np.ndarray:
+        """The masks (o, h, w) of one frame, each without what an earlier one has."""
+        height, width = self._rgb(frame).shape[:2]
+        masks = np.stack([cv2.resize(self._mask(shot[frame]), (width, height)) for shot in shots])
         earlier = np.maximum.accumulate(masks, axis=0)[:-1]
         masks[1:][earlier > 0] = 0
         return masks
+
+    def _mask(self, path: Path) -> np.ndarray:
+        return self.cache.get(path, lambda: _read(path, cv2.IMREAD_GRAYSCALE))
 
     def _labelled(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         png = path.with_suffix(".png")

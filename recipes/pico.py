@@ -37,6 +37,7 @@ def recipe(
     views: int = 3,
     masks: float = 0.75,
     rate: float = 5e-4,
+    average: float = 0.0,
     weights: str = "",
 ) -> Recipe:
     """Square clips of ``size`` pixels; in use the network sees pictures in their own shape (``PICO.canvas``).
@@ -44,6 +45,7 @@ def recipe(
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
     the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
     share of ``masks``).
+    ``average`` is the decay per step of the moving average of the weights that the run ends with.
     ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one starts.
     docs/pico.md tells how those in the package were trained.
     """
@@ -57,10 +59,11 @@ def recipe(
             Source(Stills(still.clip, views), clips=stills, weight=still_share, name="stills"),
         ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
-        rates=Rates(heads=rate, trunk=1e-4, weight_decay=0.05, frozen=FIRST_STAGES),
+        rates=Rates(heads=rate, trunk=rate / 5, weight_decay=0.05, frozen=FIRST_STAGES),
         simulation=Simulation(mask_share=masks, prompted_frames=1, corrected_frames=2, clicks=clicks, taught_share=0.1),
         losses=LossWeights(focal=0, hard_pixels=1, iou=0.5, presence=0.5, reduction=2),
         gradient_norm=1.0,
+        average=average,
         save_every=50,
         released_as=PICO,
         licence="Apache-2.0",

@@ -36,6 +36,7 @@ def recipe(
     still_share: float = 0.2,
     views: int = 3,
     masks: float = 0.75,
+    centred: float = 0.0,
     rate: float = 5e-4,
     average: float = 0.0,
     weights: str = "",
@@ -44,7 +45,7 @@ def recipe(
 
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
     the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
-    share of ``masks``).
+    share of ``masks``). A share of ``centred`` of all clicks is in the middle of what is wrong, as in evaluation.
     ``average`` is the decay per step of the moving average of the weights that the run ends with.
     ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one starts.
     docs/pico.md tells how those in the package were trained.
@@ -60,7 +61,14 @@ def recipe(
         ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=rate / 5, weight_decay=0.05, frozen=FIRST_STAGES),
-        simulation=Simulation(mask_share=masks, prompted_frames=1, corrected_frames=2, clicks=clicks, taught_share=0.1),
+        simulation=Simulation(
+            mask_share=masks,
+            prompted_frames=1,
+            corrected_frames=2,
+            clicks=clicks,
+            centred_share=centred,
+            taught_share=0.1,
+        ),
         losses=LossWeights(focal=0, hard_pixels=1, iou=0.5, presence=0.5, reduction=2),
         gradient_norm=1.0,
         average=average,

@@ -89,3 +89,13 @@ def test_a_correction_lies_where_the_answer_is_wrong(truth: np.ndarray):
     (xy,), labels = correction(truth, seen, np.random.default_rng(0))
     assert labels.tolist() == [1]
     assert xy[0] < 15
+
+
+def test_as_many_clicks_as_asked_for_are_in_the_middle_of_what_is_wrong():
+    truth, seen = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    truth[10:31, 20:41] = True
+    rng = np.random.default_rng(0)
+    shown = [correction(truth, seen, rng, centred_share=0.5)[0][0].tolist() for _ in range(400)]
+    assert 150 < shown.count([30, 20]) < 250
+    assert all(truth[int(y), int(x)] for x, y in shown)
+    assert correction(truth, truth, rng, centred_share=1.0)[1].tolist() == [0]

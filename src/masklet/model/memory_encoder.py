@@ -38,9 +38,9 @@ class MaskPyramid(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(width, width, 1))
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
-        first, *rest = self
-        x_bchw = first(input)
-        if not torch.is_grad_enabled():  # the channels of a pixel side by side are normalised in one pass
+        first, few, *rest = self
+        x_bchw = few(first(input))
+        if not torch.is_grad_enabled():  # many channels of a pixel side by side are normalised in one pass
             x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
         for layer in rest:
             x_bchw = layer(x_bchw)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from masklet.clicks import noisy_box, sample_click
+from masklet.clicks import next_click, noisy_box, sample_click
 from masklet.masks import bounding_box
 from masklet.model.prompt_encoder import BOX_MAX, BOX_MIN
 
@@ -33,6 +33,8 @@ class Simulation:
     """Correction clicks on each of these frames."""
     true_click_share: float = 0.1
     """Correction clicks that are drawn from the object instead of the wrong region."""
+    centred_share: float = 0.0
+    """Clicks on the deepest wrong pixel, as in evaluation, instead of any."""
     taught_share: float = 0.0
     """Tracked frames that are remembered with their true masks instead of the network's."""
 
@@ -49,6 +51,8 @@ class Plan:
     """Clicks on each corrected frame."""
     true_click_share: float = 0.0
     """Share of these that are drawn from the object, whatever the answer was."""
+    centred_share: float = 0.0
+    """Share of all clicks that are on the deepest wrong pixel."""
     taught: frozenset[int] = frozenset()
     """Tracked frames that are remembered with their true masks."""
 
@@ -69,6 +73,7 @@ def draw_plan(simulation: Simulation, frames: int, rng: np.random.Generator) -> 
         corrected=frozenset() if masks else _corrected(simulation, prompted, tracked, rng),
         clicks=simulation.clicks,
         true_click_share=simulation.true_click_share,
+        centred_share=simulation.centred_share,
         taught=frozenset(frame for frame in tracked if rng.random() < simulation.taught_share),
     )
 
@@ -92,20 +97,24 @@ Shown = tuple[np.ndarray, np.ndarray]
 """Points in pixels (p, 2) and labels (p,)."""
 
 
-def first_prompt(kind: Kind, truth_hw: np.ndarray, rng: np.random.Generator) -> Shown:
+def first_prompt(kind: Kind, truth_hw: np.ndarray, rng: np.random.Generator, centred_share: float = 0.0) -> Shown:
     """The first thing shown of one object: a noisy box, or a click inside it.
 
     What is not on the frame gets a click outside of it, or a box without extent where others get boxes.
     """
     if kind == "click":
-        return correction(truth_hw, np.zeros_like(truth_hw), rng)
+        return correction(truth_hw, np.zeros_like(truth_hw), rng, centred_share)
     labels = np.array([BOX_MIN, BOX_MAX])
     if bounding_box(truth_hw) is None:
         return np.zeros((2, 2)), labels
     return noisy_box(truth_hw, rng).corners_xy, labels
 
 
-def correction(truth_hw: np.ndarray, seen_hw: np.ndarray, rng: np.random.Generator) -> Shown:
-    """One click on one object, drawn from where the answer is wrong."""
-    points = sample_click(truth_hw, seen_hw, rng)
+def correction(
+    truth_hw: np.ndarray, seen_hw: np.ndarray, rng: np.random.Generator, centred_share: float = 0.0
+) -> Shown:
+    """One click on one object, drawn from where the answer is wrong, or with a chance of so much in the middle of it."""
+    is_centred = centred_share > 0 and rng.random() < centred_share
+    centre = next_click(truth_hw, seen_hw) if is_centred else None
+    points = centre or sample_click(truth_hw, seen_hw, rng)
     return points.xy, points.labels

@@ -82,7 +82,7 @@ class Unroll:
         features = self._features(frame)
         if kind == "mask":
             return Answer(self.network.adopt(features, self._truth(frame), stability=None), features.stride16_bchw)
-        shown = [first_prompt(kind, truth, rng) for truth, rng in self._truths(frame)]
+        shown = [first_prompt(kind, truth, rng, self.plan.centred_share) for truth, rng in self._truths(frame)]
         return self._ask(frame, self._points(frame, shown), self.network.without_memory(features))
 
     def _tracked(self, frame: int) -> Answer:
@@ -94,7 +94,7 @@ class Unroll:
         for _ in range(self.plan.clicks):
             seen_ohw = (resize(answer.mask.logits_o1hw, self.batch.hw)[:, 0] > 0).detach().cpu().numpy()
             shown = [
-                correction(truth, np.zeros_like(seen) if self._blind(rng) else seen, rng)
+                correction(truth, np.zeros_like(seen) if self._blind(rng) else seen, rng, self.plan.centred_share)
                 for (truth, rng), seen in zip(self._truths(frame), seen_ohw, strict=True)
             ]
             before_o1hw = answer.mask.logits_o1hw.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)

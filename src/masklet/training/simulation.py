@@ -113,7 +113,7 @@ def first_prompt(kind: Kind, truth_hw: np.ndarray, rng: np.random.Generator, cen
 def correction(
     truth_hw: np.ndarray, seen_hw: np.ndarray, rng: np.random.Generator, centred_share: float = 0.0
 ) -> Shown:
-    """One click on one object, drawn from where the answer is wrong, or with a chance of so much in the middle of it."""
+    """One click on one object where the answer is wrong: anywhere, or by the given chance in the middle of it."""
     is_centred = centred_share > 0 and rng.random() < centred_share
     centre = next_click(truth_hw, seen_hw) if is_centred else None
     points = centre or sample_click(truth_hw, seen_hw, rng)

@@ -12,6 +12,7 @@ from masklet.training.optim import (
     Rates,
     ReciprocalRoot,
     Trapezoid,
+    decay_of,
     optimizer,
     rate_of,
     set_drop_path,
@@ -43,21 +44,64 @@ def test_the_reciprocal_root_falls_slowly_and_ends_at_nothing():
     assert schedule.factor(10_000) == 0
 
 
-def test_earlier_layers_of_a_hiera_learn_slower():
+@pytest.fixture(scope="module")
+def tiny() -> SegmentationNetwork:
     with shapes_only():
-        network = SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
+        return SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
+
+
+def test_earlier_layers_of_a_hiera_learn_slower(tiny: SegmentationNetwork):
     rates = Rates(heads=1.0, trunk=0.5, layer_decay=0.8)
-    assert rate_of("trunk.blocks.11.norm1.weight", network, rates) == pytest.approx(0.5 * 0.8)
-    assert rate_of("trunk.blocks.0.norm1.weight", network, rates) == pytest.approx(0.5 * 0.8**12)
-    assert rate_of("trunk.patches.weight", network, rates) == pytest.approx(0.5 * 0.8**13)
-    assert rate_of("neck.lateral4.weight", network, rates) == 1.0
+    assert rate_of("trunk.blocks.11.norm1.weight", tiny, rates) == pytest.approx(0.5 * 0.8)
+    assert rate_of("trunk.blocks.0.norm1.weight", tiny, rates) == pytest.approx(0.5 * 0.8**12)
+    assert rate_of("trunk.patches.weight", tiny, rates) == pytest.approx(0.5 * 0.8**13)
 
 
-def test_later_blocks_are_skipped_more_often():
-    with shapes_only():
-        network = SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
-    set_drop_path(network, 0.1)
-    shares = [module.share for module in network.trunk.modules() if isinstance(module, DropPath)]
+def test_the_positions_of_a_hiera_are_not_slowed(tiny: SegmentationNetwork):
+    rates = Rates(heads=1.0, trunk=0.5, layer_decay=0.8)
+    assert rate_of("trunk.background_position", tiny, rates) == 0.5
+    assert rate_of("trunk.window_position", tiny, rates) == 0.5
+
+
+def test_the_neck_learns_like_the_heads_unless_it_has_a_rate_of_its_own(tiny: SegmentationNetwork):
+    assert rate_of("neck.lateral4.weight", tiny, Rates(heads=1.0, trunk=0.5)) == 1.0
+    assert rate_of("neck.lateral4.weight", tiny, Rates(heads=1.0, trunk=0.5, neck=0.5)) == 0.5
+    assert rate_of("mask_decoder.project4.weight", tiny, Rates(heads=1.0, trunk=0.5, neck=0.5)) == 1.0
+
+
+PARAMETERS_THAT_DECAY = {
+    # name: (as published, otherwise)
+    "trunk.blocks.0.attention.qkv.weight": (True, True),
+    "trunk.blocks.0.attention.qkv.bias": (False, False),
+    "trunk.blocks.0.norm1.weight": (False, False),
+    "trunk.blocks.0.norm1.bias": (False, False),
+    "trunk.background_position": (True, False),
+    "trunk.window_position": (True, False),
+    "prompt_encoder.labels.weight": (True, True),
+    "prompt_encoder.mask.1.weight": (True, False),
+    "prompt_encoder.mask.1.bias": (False, False),
+    "mask_decoder.mask_tokens.weight": (True, True),
+    "memory_encoder.fuse.0.scale": (True, False),
+    "memory_encoder.fuse.0.norm.weight": (True, False),
+    "memory_tokens.age": (True, True),
+    "mark_absent.vector": (True, False),
+    "pointer.absent": (True, True),
+    "no_memory": (True, True),
+}
+
+
+@pytest.mark.parametrize(("name", "decays"), PARAMETERS_THAT_DECAY.items())
+def test_what_decays_is_the_published_choice_or_matrices_alone(
+    name: str, decays: tuple[bool, bool], tiny: SegmentationNetwork
+):
+    published, otherwise = decays
+    assert decay_of(name, tiny, Rates(weight_decay=0.1, decays_vectors=True)) == (0.1 if published else 0)
+    assert decay_of(name, tiny, Rates(weight_decay=0.1)) == (0.1 if otherwise else 0)
+
+
+def test_later_blocks_are_skipped_more_often(tiny: SegmentationNetwork):
+    set_drop_path(tiny, 0.1)
+    shares = [module.share for module in tiny.trunk.modules() if isinstance(module, DropPath)]
     assert shares == pytest.approx([0.1 * block / 11 for block in range(12)])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from masklet.model.hiera import Hiera
-from masklet.model.layers import DropPath
+from masklet.model.layers import DropPath, LayerNorm2d
 from masklet.model.sam2 import SegmentationNetwork
 
 
@@ -82,9 +82,14 @@ class Rates:
 
     heads: float = 3e-4
     trunk: float = 6e-5
+    neck: float | None = None
+    """Of what joins the trunk's maps, which is published as a part of the image encoder; None: that of the heads."""
     weight_decay: float = 0.1
     layer_decay: float = 0.8
-    """Each layer of a Hiera trunk learns this much slower than the next one."""
+    """Each layer of a Hiera trunk learns this much slower than the next one; its positions are no layer."""
+    decays_vectors: bool = False
+    """Whether all decays but biases and layer normalisation, as published; otherwise positions, scales, vectors and
+    the normalisation of maps are spared as well."""
     drop_path: float = 0.1
     """Share of the samples that skip the last block of a Hiera trunk; earlier blocks are skipped less."""
     frozen: tuple[str, ...] = ()
@@ -92,13 +97,13 @@ class Rates:
 
 
 def optimizer(network: SegmentationNetwork, rates: Rates) -> torch.optim.AdamW:
-    """AdamW; biases, norms, embeddings and other vectors are not decayed. Freezes what ``rates`` names."""
+    """AdamW, one group for each pair of rate and decay. Freezes what ``rates`` names."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(rates.frozen or ("\0",)))
         if parameter.requires_grad:
-            decay = rates.weight_decay if parameter.ndim > 1 and "position" not in name else 0.0
-            groups.setdefault((rate_of(name, network, rates), decay), []).append(parameter)
+            kind = (rate_of(name, network, rates), decay_of(name, network, rates))
+            groups.setdefault(kind, []).append(parameter)
     return torch.optim.AdamW(
         [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
         betas=(0.9, 0.999),
@@ -108,14 +113,26 @@ def optimizer(network: SegmentationNetwork, rates: Rates) -> torch.optim.AdamW:
 
 def rate_of(name: str, network: SegmentationNetwork, rates: Rates) -> float:
     """Base learning rate of a parameter. Source of the layer-wise decay: Clark et al., arXiv 2003.10555."""
+    if name.startswith("neck.") and rates.neck is not None:
+        return rates.neck
     if not name.startswith("trunk."):
         return rates.heads
-    if not isinstance(network.trunk, Hiera):
+    if not isinstance(network.trunk, Hiera) or "position" in name:
         return rates.trunk
     parts = name.split(".")
     depth = len(network.trunk.blocks)
     layer = int(parts[2]) + 1 if parts[1] == "blocks" else 0
     return rates.trunk * rates.layer_decay ** (depth + 1 - layer)
+
+
+def decay_of(name: str, network: SegmentationNetwork, rates: Rates) -> float:
+    """Weight decay of a parameter. Embeddings of prompts and tokens are tables of vectors, and decay either way."""
+    parameter, owner = network.get_parameter(name), network.get_submodule(name.rpartition(".")[0])
+    if rates.decays_vectors:
+        is_spared = "bias" in name or (isinstance(owner, nn.LayerNorm) and not isinstance(owner, LayerNorm2d))
+    else:
+        is_spared = parameter.ndim < 2 or "position" in name
+    return 0.0 if is_spared else rates.weight_decay
 
 
 def set_drop_path(network: SegmentationNetwork, share: float) -> None:

@@ -299,9 +299,10 @@ def _stride(frames: Sequence[int]) -> int | None:
 
 def _picture_folders(root: Path, path: Path, split: str | None) -> tuple[Path, ...]:
     """Where pictures may lie, the likeliest first."""
-    top = root if root.is_dir() else path.parent
+    top, above = root if root.is_dir() else path.parent, path.parent.parent
     name = split or path.stem.removeprefix("instances_")
-    return (top / name, top / "images" / name, path.parent.parent / name, path.parent, top / "images", top)
+    of_split = (top / name, top / "images" / name, above / name, above / "images" / name)
+    return (*of_split, path.parent, top / "images", above / "images", top)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,11 @@ def _holds_objects(path: Path) -> bool:
     return has_object_folders(annotations)
 
 
+def _has_meta(path: Path) -> bool:
+    """Whether MOSE's list of objects is in the folder, or beside it where the folder is a split."""
+    return any(path.glob("meta_*.json")) or (path.parent / f"meta_{path.name}.json").is_file()
+
+
 def _first_json(fits: Callable[[Path], bool]) -> Callable[[Path], bool]:
     """Whether some JSON file of the folder, or of a split in it, fits."""
 
@@ -143,6 +148,7 @@ def _first_json(fits: Callable[[Path], bool]) -> Callable[[Path], bool]:
     return folder_fits
 
 
+_is_coco = _begins_with("images", "categories")
 _is_sa1b = _begins_with("image")
 _is_rle = _begins_with(RLE_FORMAT)
 
@@ -159,13 +165,13 @@ _FOLDERS: dict[str, Callable[[Path], bool]] = {
     "davis17": lambda path: _has("Annotations")(path) and _has("ImageSets/2017")(path),
     "davis16": lambda path: _has("Annotations")(path) and _has("ImageSets/2016")(path),
     "lvos": lambda path: _has("Annotations")(path) and _has("*_meta.json")(path),
-    "mose": lambda path: _has("Annotations")(path) and any(path.glob("meta_*.json")),
+    "mose": lambda path: _has("Annotations")(path) and _has_meta(path),
     "images": _has("images", "masks"),
     "videos": _has("videos", "masks"),
     "rle": _first_json(_is_rle),
     "objects": _holds_objects,
     "youtube-vos": _has("Annotations", "JPEGImages"),
-    "coco": lambda path: _has("annotations/*.json")(path) or _has("*.coco.json")(path),
+    "coco": lambda path: _has("annotations/*.json")(path) or _has("*.coco.json")(path) or _first_json(_is_coco)(path),
     "sa1b": _first_json(_is_sa1b),
 }
 """In order of trial: the surest first."""

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
+from masklet.checkpoints import load_network
 from masklet.model.config import HieraConfig
 from masklet.training.batches import Source
 from masklet.training.loop import Recipe, Run
@@ -37,8 +38,9 @@ def as_peer(rank: int, folder: str, sharded: bool) -> None:
     place = Path(folder)
     dist.init_process_group("gloo", init_method=f"file://{place / 'meeting'}", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    recipe = with_hiera(two_steps(clips=1, sharded=True)) if sharded else two_steps(clips=1)
-    Run(recipe, place / "run", peers=Peers(rank, 2)).train()
+    recipe = with_hiera(two_steps(clips=1, average=0.5, sharded=True)) if sharded else two_steps(clips=1)
+    run = Run(recipe, place / "run", peers=Peers(rank, 2))
+    run.save_result(run.train())
     dist.destroy_process_group()
 
 
@@ -50,16 +52,24 @@ def test_two_processes_have_the_losses_of_one_with_twice_the_batch(tmp_path: Pat
 
 def test_a_trunk_that_is_shared_out_learns_as_a_whole_one(tmp_path: Path):
     spawn(as_peer, (str(tmp_path), True), nprocs=2)
-    alone = with_hiera(two_steps(clips=2))
-    Run(alone, tmp_path / "alone").train()
+    alone = with_hiera(two_steps(clips=2, average=0.5))
+    run = Run(alone, tmp_path / "alone")
+    run.save_result(run.train())
     # Roundings of the first step's sums are amplified by the optimiser before the second loss.
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-3)
     whole, other, start = (weights_of(Run(alone, tmp_path / name)) for name in ("run", "alone", "new"))
     assert torch.linalg.norm(whole - other) < 0.1 * torch.linalg.norm(other - start)
+    written, expected = (flat(load_network(tmp_path / name / "weights.safetensors")) for name in ("run", "alone"))
+    assert torch.linalg.norm(written - expected) < 0.1 * torch.linalg.norm(expected - start)
+    assert torch.linalg.norm(written - whole) > 0.1 * torch.linalg.norm(expected - start), "it is the average"
 
 
 def weights_of(run: Run) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in run.network.parameters()])
+    return flat(run.network)
+
+
+def flat(network: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 def test_a_process_alone_keeps_its_gradients(monkeypatch: pytest.MonkeyPatch):

@@ -117,11 +117,10 @@ def learn(recipe: Recipe, out: Path, device: str) -> None:
     import torch
 
     from masklet.training.loop import Run
-    from masklet.training.saving import save_result
 
     torch.set_flush_denormal(True)
     run = Run(recipe, out, device)
-    save_result(run.train(), out, recipe)
+    run.save_result(run.train())
     assert run.watch is not None, "fine-tuning watches"
     best = run.watch.best_step
     word = f"best after {best} of {run.step} steps" if best else "nothing was gained, the weights are those of before"

@@ -33,7 +33,7 @@ def train(
     from masklet.training.loop import Run
     from masklet.training.parallel import join, own_device
     from masklet.training.recipes import read_recipe
-    from masklet.training.saving import checkpoints, save_result
+    from masklet.training.saving import checkpoints
 
     made = read_recipe(recipe, settings)
     folder = out or Path("runs") / recipe.stem
@@ -45,6 +45,6 @@ def train(
     torch.set_flush_denormal(True)
     peers = join()
     run = Run(made, folder, own_device(device, peers), peers)
-    network = run.train()
+    weights = run.save_result(run.train())
     if peers.leads:
-        click.echo(save_result(network, folder, made))
+        click.echo(weights)

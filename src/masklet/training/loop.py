@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from masklet.model.config import NetworkConfig
@@ -21,9 +20,9 @@ from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.batches import ClipBatch, SeededBatches, Source, loader, mixed_seed
 from masklet.training.losses import LossWeights
 from masklet.training.optim import Rates, Schedule, optimizer, set_drop_path, set_rates
-from masklet.training.parallel import ALONE, Peers, clip_gradients, share_out
+from masklet.training.parallel import ALONE, Peers, clip_gradients, moving_average, share_out
 from masklet.training.report import Report
-from masklet.training.saving import load_newest, save_step
+from masklet.training.saving import load_newest, save_result, save_step
 from masklet.training.simulation import Simulation, draw_plan
 from masklet.training.sparing import recompute_blocks
 from masklet.training.unroll import Outcome, Unroll
@@ -84,10 +83,12 @@ class Run:
         set_drop_path(self.network, recipe.rates.drop_path)
         if recipe.recompute:
             recompute_blocks(self.network)
+        self.averaged = moving_average(self.network, recipe.average) if recipe.average else None
         if recipe.sharded:
             share_out(self.network)
+            if self.averaged is not None:
+                share_out(self._averaged())
         self.adamw = optimizer(self.network, recipe.rates)
-        self.averaged = moving_average(self.network, recipe.average) if recipe.average else None
         self.step = load_newest(folder, self.network, self.adamw, self.averaged)
         self.watch = Watch(recipe.validation, folder, peers) if recipe.validation else None
 
@@ -120,6 +121,10 @@ class Run:
         if self.watch is not None:
             self.watch.restore(network)
         return network.eval()
+
+    def save_result(self, network: SegmentationNetwork) -> Path:
+        """The file that gets the weights of the result. Every process calls it, as each may hold a part of them."""
+        return save_result(network, self.folder, self.recipe, self.peers)
 
     def _averaged(self) -> SegmentationNetwork:
         network = self.network if self.averaged is None else self.averaged.module
@@ -188,11 +193,6 @@ class Run:
 
     def _save(self) -> None:
         save_step(self.folder, self.step, self.network, self.adamw, self.averaged, self.peers, self.recipe.keep)
-
-
-def moving_average(network: SegmentationNetwork, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 def with_image_size(config: NetworkConfig, image_size: int) -> NetworkConfig:

@@ -7,7 +7,7 @@ small network are too short to be shared out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from masklet.model.hiera import Hiera
 from masklet.model.sam2 import SegmentationNetwork
@@ -95,3 +96,18 @@ def share_out(network: SegmentationNetwork) -> None:
     if isinstance(network.trunk, Hiera):
         for block in network.trunk.blocks:
             fully_shard(block)
+
+
+def moving_average(network: SegmentationNetwork, decay: float) -> AveragedModel:
+    """Exponential moving average of the weights; may be shared out as the network is, but only after this."""
+    lag = get_ema_multi_avg_fn(decay)
+
+    def follow(averaged: Sequence[Tensor], newest: Sequence[Tensor], count: Tensor | int) -> None:
+        lag(own_parts(averaged), own_parts(newest), count)
+
+    return AveragedModel(network, multi_avg_fn=follow)
+
+
+def own_parts(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """What this process holds of tensors, all of those that are not shared out."""
+    return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from masklet.checkpoints import save_network
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.training.parallel import Peers
+from masklet.training.parallel import ALONE, Peers
 
 if TYPE_CHECKING:
     from masklet.training.loop import Recipe
@@ -46,13 +46,14 @@ def save_step(
 ) -> None:
     """Write what a run needs to go on after ``step`` steps, and prune all but the ``keep`` newest."""
     tensors, optimiser = get_state_dict(network, adamw, options=WHOLE)
+    average = None if averaged is None else get_model_state_dict(averaged, options=WHOLE)
     if not peers.leads:
         return
     state = {
         "step": step,
         "network": tensors,
         "adamw": optimiser,
-        "averaged": None if averaged is None else averaged.state_dict(),
+        "averaged": average,
     }
     write_whole(state, folder / f"step_{step:08d}.pt")
     for _, old in list(checkpoints(folder))[keep:]:
@@ -77,7 +78,7 @@ def load_newest(
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     set_state_dict(network, adamw, model_state_dict=state["network"], optim_state_dict=state["adamw"], options=WHOLE)
     if averaged is not None and state["averaged"] is not None:
-        averaged.load_state_dict(state["averaged"])
+        set_model_state_dict(averaged, state["averaged"], options=WHOLE)
     return state["step"]
 
 
@@ -99,11 +100,14 @@ def load_best(folder: Path, network: SegmentationNetwork | None = None) -> dict[
     return best
 
 
-def save_result(network: SegmentationNetwork, folder: Path, recipe: Recipe) -> Path:
-    """The trained weights as masklet.load takes them: weights.safetensors."""
-    released = SegmentationNetwork(recipe.released_as or recipe.config)
-    released.load_state_dict(network.state_dict())
-    training = {**recipe.notes, "steps": recipe.schedule.steps, "image_size": recipe.config.image_size}
+def save_result(network: SegmentationNetwork, folder: Path, recipe: Recipe, peers: Peers = ALONE) -> Path:
+    """The trained weights as masklet.load takes them: weights.safetensors. All processes call it, one writes."""
     path = folder / "weights.safetensors"
+    tensors = get_model_state_dict(network, options=WHOLE)
+    if not peers.leads:
+        return path
+    released = SegmentationNetwork(recipe.released_as or recipe.config)
+    released.load_state_dict(tensors)
+    training = {**recipe.notes, "steps": recipe.schedule.steps, "image_size": recipe.config.image_size}
     save_network(released, path, description={"licence": recipe.licence, "training": training}, dtype=torch.float16)
     return path

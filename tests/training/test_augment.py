@@ -14,7 +14,8 @@ from masklet.training.augment import (
     luminance,
     mirrored,
     mosaic,
-    reversed_in_time,
+    unless_lost,
+    warped,
 )
 
 from .conftest import moving_square
@@ -48,11 +49,63 @@ def test_the_same_seed_gives_the_same_clip():
     assert not np.array_equal(first.frames_fhwc, stream(8).frames_fhwc)
 
 
-def test_a_clip_is_reversed_unless_its_objects_would_be_gone_at_first():
+def two_squares() -> Clip:
+    """The second object stays in the upper left corner."""
     clip = moving_square(0)
-    assert np.array_equal(reversed_in_time(clip).masks_ofhw[:, 0], clip.masks_ofhw[:, -1])
-    clip.masks_ofhw[:, -1] = False
-    assert reversed_in_time(clip) is clip
+    corner = np.zeros_like(clip.masks_ofhw)
+    corner[..., :3, :3] = True
+    return replace(clip, masks_ofhw=np.concatenate([clip.masks_ofhw, corner]))
+
+
+REVERSED = replace(STILL, reverse=1)
+
+
+def test_a_clip_is_reversed_whole():
+    clip = two_squares()
+    turned = REVERSED(clip, np.random.default_rng(0))
+    assert np.array_equal(turned.masks_ofhw, clip.masks_ofhw[:, ::-1])
+    assert np.abs(turned.frames_fhwc.astype(int) - clip.frames_fhwc[::-1]).max() <= 1
+
+
+def test_a_clip_is_not_reversed_where_one_of_its_objects_would_be_gone_at_first():
+    clip = two_squares()
+    clip.masks_ofhw[1, -1] = False
+    assert np.array_equal(REVERSED(clip, np.random.default_rng(0)).masks_ofhw, clip.masks_ofhw)
+
+
+def test_an_object_that_is_not_there_at_first_anyway_does_not_keep_a_clip_from_being_reversed():
+    clip = two_squares()
+    clip.masks_ofhw[1] = False
+    assert np.array_equal(REVERSED(clip, np.random.default_rng(0)).masks_ofhw, clip.masks_ofhw[:, ::-1])
+
+
+def test_a_clip_stays_straight_where_one_of_its_objects_would_leave_the_first_frame():
+    clip = two_squares()
+    away = warped(clip, np.array([[1.0, 0, -20], [0, 1, 0]]))
+    assert away.masks_ofhw[0, 0].any()
+    assert unless_lost(clip, away) is clip
+    alone, moved = (replace(some, masks_ofhw=some.masks_ofhw[:1]) for some in (clip, away))
+    assert unless_lost(alone, moved) is moved
+
+
+def test_a_rotation_never_loses_a_small_object_in_the_corner():
+    clip = two_squares()
+    outcomes = [replace(STILL, rotation=25.0)(clip, np.random.default_rng(seed)).masks_ofhw for seed in range(20)]
+    assert all(masks[:, 0].any(axis=(1, 2)).all() for masks in outcomes)
+    kept = [np.array_equal(masks, clip.masks_ofhw) for masks in outcomes]
+    assert any(kept)
+    assert not all(kept)
+
+
+def test_a_shear_moves_rows_along_each_other_and_keeps_them_level():
+    clip = moving_square(0)
+    rows = clip.masks_ofhw[0, 0].any(axis=1)
+    for seed in range(5):
+        sheared = replace(STILL, shear=20.0)(clip, np.random.default_rng(seed)).masks_ofhw[0, 0]
+        assert np.array_equal(sheared.any(axis=1), rows)
+        first, *_, last = (np.flatnonzero(sheared[y])[0] for y in np.flatnonzero(rows))
+        slope = (first - last) / (rows.sum() - 1)
+        assert 0 < abs(slope) < np.tan(np.deg2rad(20)) + 0.06
 
 
 def test_a_mirrored_clip_is_mirrored_whole():

@@ -25,6 +25,7 @@ class Augmentation:
     reverse: float = 0.5
     rotation: float = 25.0
     shear: float = 20.0
+    """Rows are moved along each other, before the rotation."""
     jitter: tuple[float, float, float] = (0.1, 0.03, 0.03)
     """Brightness, contrast and saturation, drawn once per clip."""
     frame_jitter: tuple[float, float, float] = (0.1, 0.05, 0.05)
@@ -36,20 +37,18 @@ class Augmentation:
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """A clip of the same size."""
         if rng.random() < self.reverse:
-            clip = reversed_in_time(clip)
+            clip = unless_lost(clip, backward(clip))
         if rng.random() < self.flip:
             clip = mirrored(clip)
-        clip = warped(clip, self._matrix(clip.frames_fhwc.shape[1:3], rng))
+        clip = unless_lost(clip, warped(clip, self._matrix(clip.frames_fhwc.shape[1:3], rng)))
         if rng.random() < self.mosaic:
             clip = mosaic(clip, int(rng.integers(4)))
         return self._recoloured(clip, rng)
 
     def _matrix(self, hw: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        angle, shear_x, shear_y = np.deg2rad(
-            [rng.uniform(-reach, reach) for reach in (self.rotation, self.shear, self.shear)]
-        )
+        angle, shear = np.deg2rad([rng.uniform(-reach, reach) for reach in (self.rotation, self.shear)])
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        linear = turn @ np.array([[1, np.tan(shear_x)], [np.tan(shear_y), 1]])
+        linear = turn @ np.array([[1, np.tan(shear)], [0, 1]])
         centre = (np.array(hw[::-1]) - 1) / 2
         return np.column_stack([linear, centre - linear @ centre])
 
@@ -91,11 +90,10 @@ class Stills:
         return replace(clip, frames_fhwc=clip.frames_fhwc[frame, None], masks_ofhw=masks)
 
 
-def reversed_in_time(clip: Clip) -> Clip:
-    """The clip backward, unless none of its objects would be visible at first."""
-    if not clip.masks_ofhw[:, -1].any():
-        return clip
-    return backward(clip)
+def unless_lost(clip: Clip, changed: Clip) -> Clip:
+    """The changed clip, unless an object that is to be followed from the first frame on would be missing there."""
+    seen_o, still_seen_o = (some.masks_ofhw[:, 0].any(axis=(1, 2)) for some in (clip, changed))
+    return clip if (seen_o & ~still_seen_o).any() else changed
 
 
 def backward(clip: Clip) -> Clip:

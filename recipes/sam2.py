@@ -2,9 +2,10 @@
 
 Command: torchrun --nproc-per-node 8 -m masklet.cli train recipes/sam2.py videos=SA-V pictures=SA-1B --out runs/tiny
 (several machines: torchrun's --nnodes and --rdzv-endpoint; with --resume it goes on from the last checkpoint)
-Hardware and time: published with 256 GPUs of 80 GB for days. ``parts`` makes up for GPUs that are missing: processes
-times ``parts`` should be 256. Not run by us at this size.
-Expected score: SAM 2.1 tiny was published with J&F 75.2 on SA-V val and 71.8 on MOSE val.
+Hardware: published with 256 GPUs of 80 GB. ``parts`` makes up for GPUs that are missing: processes times ``parts``
+should be 256.
+Time: days on those. Not run by us at this size.
+Expected: SAM 2.1 tiny was published with J&F 75.2 on SA-V val and 71.8 on MOSE val.
 
 The second stage, on longer clips, is the same recipe: weights=runs/tiny/weights.safetensors frames=16 steps=50000
 frozen_trunk=yes. Fine-tuning of a published network as its authors did it on MOSE: weights=sam2.1-hiera-base-plus

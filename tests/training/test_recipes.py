@@ -13,6 +13,7 @@ from masklet.training.recipes import options_for, read_recipe
 from .material import write_videos
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+PARTS = ("Command:", "Hardware:", "Time:", "Expected:")
 
 
 def example(folder: Path, steps: int = 3, rate: float = 0.5, fast: bool = False) -> None: ...
@@ -70,7 +71,9 @@ def test_the_published_recipe_knows_every_published_trunk(trunk: str, tmp_path: 
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.name)
-def test_recipes_say_how_they_are_run(path: Path):
+def test_recipes_say_how_they_are_run_on_what_for_how_long_and_what_comes_of_it(path: Path):
     docstring = path.read_text().split('"""')[1]
-    assert "Command: " in docstring
-    assert f"recipes/{path.name}" in docstring
+    said = dict(line.split(":", 1) for line in docstring.splitlines() if line.startswith(PARTS))
+    assert set(said) == {part.rstrip(":") for part in PARTS}
+    assert all(text.strip() for text in said.values())
+    assert f"recipes/{path.name}" in said["Command"]

@@ -8,6 +8,7 @@ import torch
 from masklet.model.outputs import MaskPrediction
 from masklet.training.losses import LossWeights, dice, focal, hard_pixels, prediction_loss, true_iou
 
+HERE, AWAY = torch.tensor([True]), torch.tensor([False])
 HALF = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
 
 
@@ -50,7 +51,7 @@ def predicted(logits_1khw: torch.Tensor, iou: float = 0.5, presence: float = 0.0
 def test_only_the_best_candidate_is_trained():
     good, bad = logits(2, -2, -2, -2), logits(-2, 2, 2, 2)
     candidates = torch.cat([bad, good, bad], dim=1).requires_grad_()
-    prediction_loss(predicted(candidates), HALF, LossWeights()).sum().backward()
+    prediction_loss(predicted(candidates), HALF, LossWeights(), HERE).sum().backward()
     assert candidates.grad is not None
     assert (candidates.grad[0].abs().sum((1, 2)) > 0).tolist() == [False, True, False]
 
@@ -65,15 +66,24 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
         + 2 * abs(0.25 - 1.0)
         + 5 * math.log1p(math.exp(-1.5))
     )
-    loss_o = prediction_loss(predicted(one, iou=0.25, presence=1.5), HALF, weights)
+    loss_o = prediction_loss(predicted(one, iou=0.25, presence=1.5), HALF, weights, HERE)
     assert loss_o.shape == (1,)
     assert loss_o.item() == pytest.approx(expected.item())
 
 
 def test_where_the_object_is_absent_only_its_presence_counts():
     candidates = torch.cat([logits(2, -2, -2, -2)] * 3, dim=1).requires_grad_()
-    loss_o = prediction_loss(predicted(candidates), torch.zeros_like(HALF), LossWeights(presence=1))
+    loss_o = prediction_loss(predicted(candidates), torch.zeros_like(HALF), LossWeights(presence=1), AWAY)
     loss_o.sum().backward()
     assert loss_o.item() == pytest.approx(math.log(2))
     assert candidates.grad is not None
     assert not candidates.grad.any()
+
+
+def test_a_line_that_is_too_thin_for_reduced_targets_is_there_all_the_same():
+    """Every reduced pixel is half inside, so the mask and its presence are learned, but no IoU."""
+    target_o1hw = torch.tensor([[[[0.5, 0.0], [0.5, 0.0]]]])
+    one = logits(2, -2, 2, -2)
+    expected = 20 * focal(one, target_o1hw)[0, 0] + dice(one, target_o1hw)[0, 0] + math.log1p(math.exp(-1.5))
+    loss_o = prediction_loss(predicted(one, iou=0.9, presence=1.5), target_o1hw, LossWeights(), HERE)
+    assert loss_o.item() == pytest.approx(expected.item())

@@ -103,6 +103,38 @@ def test_an_object_that_has_left_counts_by_its_presence_alone(network: Segmentat
     assert outcome.loss(1) == 0
 
 
+def test_a_thin_line_is_not_taken_for_absent_where_masks_are_reduced(network: SegmentationNetwork):
+    """At a presence of 0 nothing but the mask's own loss tells a line from nothing."""
+    line, nothing = moving_square(1), moving_square(1)
+    line.masks_ofhw[:, 1:] = False
+    line.masks_ofhw[:, 1:, 10, 5:40] = True
+    nothing.masks_ofhw[:, 1:] = False
+    weights = LossWeights(reduction=2, presence=0)
+    learned, left = (
+        Unroll(network, batch, Plan(3, {0: "mask"}), batch.generators(), weights).run().loss(1)
+        for batch in (collate([clip], [1]) for clip in (line, nothing))
+    )
+    assert left == 0
+    assert learned > 0
+
+
+def test_masks_of_what_the_network_calls_absent_are_judged_as_empty_where_asked_for():
+    """Empty masks have the dice loss 1 - 1 / (area + 1), and teach the network nothing."""
+    made = SegmentationNetwork(TINY)
+    last = made.mask_decoder.presence_head.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.constant_(last.bias, -50)
+    batch = collate([moving_square(1)], [1])
+    for as_answered in (True, False):
+        made.zero_grad()
+        weights = LossWeights(focal=0, iou=0, presence=0, as_answered=as_answered)
+        outcome = Unroll(made, batch, Plan(3, {0: "click"}), batch.generators(), weights).run()
+        empty = [1 - 1 / (20 * 20 + 1)] * 3
+        assert ([loss.item() for loss in outcome.losses] == pytest.approx(empty, rel=1e-6)) == as_answered
+        outcome.loss(1).backward()
+        assert any(p.grad is not None and p.grad.any() for p in made.parameters()) == (not as_answered)
+
+
 def by_definition(logits_khw: torch.Tensor, target_hw: torch.Tensor, ious: list[float], presence: float) -> float:
     """The published loss of an object that is there, written down pixel by pixel."""
     t, masks, misses = target_hw.numpy() == 1, [], []

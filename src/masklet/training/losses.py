@@ -24,6 +24,9 @@ class LossWeights:
     """Share of the pixels that ``hard_pixels`` looks at."""
     reduction: int = 1
     """Masks are compared at the picture's side divided by this."""
+    as_answered: bool = False
+    """Where the network says that the object is absent, its masks are judged as the empty ones that it answers with, as
+    published; otherwise what they would have been."""
 
 
 def focal(logits_okhw: Tensor, target_o1hw: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -69,15 +72,17 @@ def mask_losses(logits_okhw: Tensor, target_o1hw: Tensor, weights: LossWeights) 
     return terms
 
 
-def prediction_loss(prediction: MaskPrediction, target_o1hw: Tensor, weights: LossWeights) -> Tensor:
+def prediction_loss(prediction: MaskPrediction, target_o1hw: Tensor, weights: LossWeights, present_o: Tensor) -> Tensor:
     """Loss of every object, (o,), for logits at the target's size.
 
     Of several candidates only the one with the lowest mask loss is trained, but the IoU of all. Where the object is
-    absent only its presence counts.
+    absent (``present_o`` is False) only its presence counts. Reduced targets may have no pixel that is mostly inside
+    although the object is there: then there is no IoU to be learned.
     """
     logits_okhw = prediction.logits_okhw.float()
     mask_o = mask_losses(logits_okhw, target_o1hw, weights).min(dim=1).values
     iou_o = (prediction.iou_ok.float() - true_iou(logits_okhw.detach(), target_o1hw)).abs().mean(1)
-    present_o = (target_o1hw > 0.5).flatten(1).any(1).float()
+    iou_o = iou_o * (target_o1hw > 0.5).flatten(1).any(1)
+    present_o = present_o.float()
     presence_o = F.binary_cross_entropy_with_logits(prediction.presence_o.float(), present_o, reduction="none")
     return (mask_o + weights.iou * iou_o) * present_o + weights.presence * presence_o

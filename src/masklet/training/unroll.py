@@ -14,7 +14,7 @@ from masklet.memory import MemoryBank
 from masklet.model.config import LOGIT_LIMIT
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask
 from masklet.model.prompt_encoder import PromptBatch
-from masklet.model.sam2 import MASK_LOGIT, SegmentationNetwork, resize
+from masklet.model.sam2 import ABSENT_LOGIT, MASK_LOGIT, SegmentationNetwork, resize
 from masklet.training.batches import ClipBatch
 from masklet.training.losses import LossWeights, prediction_loss, true_iou
 from masklet.training.simulation import Kind, Plan, Shown, correction, first_prompt
@@ -114,10 +114,12 @@ class Unroll:
 
     def _judge(self, prediction: MaskPrediction, frame: int, ious: list[float]) -> None:
         h, w = (side // self.weights.reduction for side in self.batch.hw)
-        target_o1hw = F.adaptive_avg_pool2d(self._truth(frame), (h, w))
-        compared = replace(prediction, logits_okhw=resize(prediction.logits_okhw, (h, w)))
-        self.outcome.losses.append(prediction_loss(compared, target_o1hw, self.weights))
-        seen_o = self._truth(frame).flatten(1).any(1)
+        truth_o1hw = self._truth(frame)
+        seen_o = truth_o1hw.flatten(1).any(1)
+        target_o1hw = F.adaptive_avg_pool2d(truth_o1hw, (h, w))
+        judged = answered(prediction) if self.weights.as_answered else prediction
+        compared = replace(judged, logits_okhw=resize(judged.logits_okhw, (h, w)))
+        self.outcome.losses.append(prediction_loss(compared, target_o1hw, self.weights, seen_o))
         if seen_o.any():
             ious.append(true_iou(compared.best().logits_okhw.detach(), target_o1hw)[seen_o].mean().item())
 
@@ -147,6 +149,12 @@ class Unroll:
         device = self.network.device
         unit_op2 = torch.as_tensor(points_op2 / self.batch.hw[::-1], dtype=torch.float32, device=device)
         return PromptBatch(unit_op2, torch.as_tensor(labels_op, dtype=torch.long, device=device))
+
+
+def answered(prediction: MaskPrediction) -> MaskPrediction:
+    """All candidates as the network answers with them: empty where it says that the object is absent."""
+    present_o111 = (prediction.presence_o > 0)[:, None, None, None]
+    return replace(prediction, logits_okhw=torch.where(present_o111, prediction.logits_okhw, ABSENT_LOGIT))
 
 
 def joined(first: PromptBatch | None, then: PromptBatch) -> PromptBatch:

@@ -50,6 +50,12 @@ def tiny() -> SegmentationNetwork:
         return SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
 
 
+@pytest.fixture(scope="module")
+def tiny() -> SegmentationNetwork:
+    with shapes_only():
+        return SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
+
+
 def test_earlier_layers_of_a_hiera_learn_slower(tiny: SegmentationNetwork):
     rates = Rates(heads=1.0, trunk=0.5, layer_decay=0.8)
     assert rate_of("trunk.blocks.11.norm1.weight", tiny, rates) == pytest.approx(0.5 * 0.8)

@@ -9,6 +9,7 @@ from masklet.data.formats.sa1b import Sa1bWriter
 from masklet.model.config import MODELS
 from masklet.training.batches import collate
 from masklet.training.recipes import options_for, read_recipe
+from masklet.training.settings import Origin
 
 from .material import write_videos
 
@@ -27,7 +28,7 @@ def test_settings_become_what_the_recipe_declares(tmp_path: Path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["folder=.", "step=3"], "expected one of folder=..., steps=..., rate=..., fast=..., got 'step=3'"),
+        (["folder=.", "step=3"], "expected one of folder=..., steps=..., rate=..., fast=..., seed=..., bfloat16=..., workers=..., save_every=..., got 'step=3'"),
         (["folder=.", "steps=many"], "steps: 'many' is not a valid integer"),
         (["steps=3"], "this recipe needs folder=..."),
         (["folder"], "got 'folder'"),
@@ -47,6 +48,30 @@ def test_files_without_a_recipe_are_refused(tmp_path: Path):
     (tmp_path / "other.py").write_text("def recipe():\n    return 3\n")
     with pytest.raises(ValueError, match="got 3"):
         read_recipe(tmp_path / "other.py")
+
+
+MINE = """
+from tests.training.conftest import small_recipe
+
+def recipe(steps: int = 3, seed: int = 5):
+    return small_recipe(seed=seed + 1)
+"""
+
+
+def test_fields_of_every_recipe_are_set_where_it_has_no_option_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(RECIPES.parent))
+    path, settings = tmp_path / "mine.py", ["workers=3", "bfloat16=yes", "seed=7", "save_every=40"]
+    path.write_text(MINE)
+    recipe = read_recipe(path, settings)
+    assert (recipe.workers, recipe.bfloat16, recipe.save_every) == (3, True, 40)
+    assert recipe.seed == 8
+    assert recipe.origin == Origin(path, tuple(settings), MINE)
+    with pytest.raises(ValueError, match="workers: 'few' is not a valid integer"):
+        read_recipe(path, ["workers=few"])
+    with pytest.raises(ValueError, match=r"workers=\.\.\., save_every=\.\.\., got 'keep=3'"):
+        read_recipe(path, ["keep=3"])
 
 
 def test_the_published_recipe_mixes_clips_of_videos_with_pictures(tmp_path: Path):

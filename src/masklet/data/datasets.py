@@ -28,9 +28,10 @@ class Dataset(Sequence[Record]):
     that are sound. Can be pickled.
     """
 
-    def __init__(self, format: str, root: Path, entries: Sequence[Entry]) -> None:  # noqa: A002
+    def __init__(self, format: str, root: Path, entries: Sequence[Entry], split: str | None = None) -> None:  # noqa: A002
         self.format = format
         self.root = root
+        self.split = split
         self.entries = list(entries)
         self.bad: dict[Path, str] = {}
         self._kept: OrderedDict[int, Record] = OrderedDict()
@@ -41,7 +42,7 @@ class Dataset(Sequence[Record]):
     def __getitem__(self, index: Any) -> Any:
         """One record. Raises ValueError or OSError, as the reader, if it cannot be read."""
         if isinstance(index, slice):
-            return Dataset(self.format, self.root, self.entries[index])
+            return self.part(self.entries[index])
         place = range(len(self))[index]
         if place not in self._kept:
             self._kept[place] = self.entries[place].read()
@@ -49,6 +50,10 @@ class Dataset(Sequence[Record]):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(place)
         return self._kept[place]
+
+    def part(self, entries: Sequence[Entry]) -> Dataset:
+        """The dataset with some of its entries alone."""
+        return Dataset(self.format, self.root, entries, self.split)
 
     def __iter__(self) -> Iterator[Record]:
         return self.records()
@@ -90,4 +95,4 @@ def open_dataset(format: str | None, root: str | Path, split: str | None = None)
     entries = reader(name)(path, split)
     if not entries:
         raise ValueError(f"{path} holds nothing of the format {name}; check the format and the split")
-    return Dataset(name, path, entries)
+    return Dataset(name, path, entries, split)

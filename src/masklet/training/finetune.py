@@ -169,7 +169,7 @@ def split(data: Dataset, share: float, seed: int = 1) -> tuple[Dataset, Dataset]
     count = min(max(1, round(share * len(data))), len(data) - 1)
     held_out = set(np.random.default_rng(seed).permutation(len(data))[:count].tolist())
     parts = [[e for i, e in enumerate(data.entries) if (i in held_out) == wanted] for wanted in (False, True)]
-    learned, tested = (Dataset(data.format, data.root, entries) for entries in parts)
+    learned, tested = (data.part(entries) for entries in parts)
     return learned, tested
 
 

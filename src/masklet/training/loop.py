@@ -23,6 +23,7 @@ from masklet.training.optim import Rates, Schedule, optimizer, set_drop_path, se
 from masklet.training.parallel import ALONE, Peers, clip_gradients, moving_average, share_out
 from masklet.training.report import Report
 from masklet.training.saving import load_newest, save_result, save_step
+from masklet.training.settings import Origin, settings_of
 from masklet.training.simulation import Simulation, draw_plan
 from masklet.training.sparing import recompute_blocks
 from masklet.training.unroll import Outcome, Unroll
@@ -64,6 +65,8 @@ class Recipe:
     licence: str = "unknown"
     notes: Mapping[str, str] = field(default_factory=dict)
     """What else the weights' description says of their training, such as the material."""
+    origin: Origin | None = None
+    """Where the recipe was read from, if from a file."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -97,7 +100,7 @@ class Run:
         steps = self.recipe.schedule.steps
         if self.watch is not None and self.watch.is_over(self.step):
             return self.result()
-        with Report(self.folder, self.recipe, active=self.peers.leads, first=self.step) as report:
+        with self._report() as report:
             if self.watch is not None and not self.watch.has_looked:
                 self._look(self.watch, report)
             batches = loader(self._batches(), self.recipe.workers)
@@ -125,6 +128,10 @@ class Run:
     def save_result(self, network: SegmentationNetwork) -> Path:
         """The file that gets the weights of the result. Every process calls it, as each may hold a part of them."""
         return save_result(network, self.folder, self.recipe, self.peers)
+
+    def _report(self) -> Report:
+        settings = settings_of(self.recipe, self.device, self.peers)
+        return Report(self.folder, self.recipe, settings, active=self.peers.leads, first=self.step)
 
     def _averaged(self) -> SegmentationNetwork:
         network = self.network if self.averaged is None else self.averaged.module

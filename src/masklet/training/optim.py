@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from masklet.model.hiera import Hiera
-from masklet.model.layers import DropPath, LayerNorm2d
+from masklet.model.layers import DropPath, LayerNorm2d, LayerNorm2d
 from masklet.model.sam2 import SegmentationNetwork
 
 
@@ -82,6 +82,8 @@ class Rates:
 
     heads: float = 3e-4
     trunk: float = 6e-5
+    neck: float | None = None
+    """Of what joins the trunk's maps, which is published as a part of the image encoder; None: that of the heads."""
     neck: float | None = None
     """Of what joins the trunk's maps, which is published as a part of the image encoder; None: that of the heads."""
     weight_decay: float = 0.1

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import warnings
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import numpy as np
 from masklet.masks import resize_logits
 from masklet.model.prompt_encoder import BOX_MIN
 from masklet.training.batches import ClipBatch
+from masklet.training.settings import write_settings
 from masklet.training.unroll import Outcome
 from masklet.video.draw import PromptMarks, overlay
 
@@ -31,7 +30,7 @@ SCORES = "scores.jsonl"
 class Report:
     """Written by the leading process alone; for the others everything here does nothing."""
 
-    def __init__(self, folder: Path, recipe: Recipe, *, active: bool, first: int):
+    def __init__(self, folder: Path, recipe: Recipe, settings: Mapping[str, Any], *, active: bool, first: int):
         self.folder, self.recipe, self.active = folder, recipe, active
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self.board = None
@@ -39,7 +38,7 @@ class Report:
             folder.mkdir(parents=True, exist_ok=True)
             forget_after(folder / LOG, first)
             forget_after(folder / SCORES, first + 1)
-            write_settings(folder, recipe)
+            write_settings(folder, settings)
             self.board = open_board(folder, first)
 
     def __enter__(self) -> Report:
@@ -134,30 +133,6 @@ def marks(outcome: Outcome, frame: int, obj: int) -> PromptMarks:
         labels=[label for _, label in clicks],
         box_px_xyxy=[*corners[0], *corners[1]] if corners else None,
     )
-
-
-def write_settings(folder: Path, recipe: Recipe) -> None:
-    """The resolved recipe and the revision of the code it ran with."""
-    settings = {"recipe": recipe, "revision": revision()}
-    (folder / "settings.json").write_text(json.dumps(settings, indent=2, default=told) + "\n")
-
-
-def told(value: Any) -> Any:
-    """Records by their fields; functions and the like as they are called."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    return getattr(value, "__qualname__", None) or str(value)
-
-
-def revision() -> str | None:
-    """The commit of the working folder, with "+" where files differ from it; None outside of git."""
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return said.stdout.strip() or None
 
 
 def open_board(folder: Path, first: int):

@@ -20,8 +20,8 @@ def test_a_run_leaves_settings_log_curve_and_board(recipe: Recipe, tmp_path: Pat
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert settings["recipe"]["seed"] == recipe.seed
     assert settings["recipe"]["schedule"]["steps"] == 6
-    assert settings["recipe"]["sources"][0]["make_clip"] == "moving_square"
-    assert "revision" in settings
+    assert settings["recipe"]["sources"][0]["make_clip"] == "tests.training.conftest.moving_square"
+    assert (settings["processes"], settings["device"], settings["torch"]) == (1, "cpu", torch.__version__)
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(6))
     assert Image.open(tmp_path / "curve.png").width > 500

@@ -21,8 +21,8 @@ def train(
 ) -> None:
     """Train a network as RECIPE, a Python file, says; its docstring tells what it needs, takes and gives.
 
-    Every NAME=VALUE sets an option of the recipe, or its seed, bfloat16, workers or save_every. The folder gets checkpoints, settings.json, log.jsonl, curve.png, a
-    TensorBoard log and at the end weights.safetensors.
+    Every NAME=VALUE sets an option of the recipe, or its seed, bfloat16, workers or save_every. The folder gets
+    checkpoints, settings.json, log.jsonl, curve.png, a TensorBoard log and at the end weights.safetensors.
 
     \b
       masklet train recipes/pico.py assets=assets steps=800 --out runs/pico

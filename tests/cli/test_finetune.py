@@ -18,7 +18,7 @@ from masklet.model.sam2 import SegmentationNetwork
 from ..training.conftest import TINY
 from ..training.material import write_pictures, write_videos
 
-SHORT = "--device cpu --steps 2 --check-every 1 --clips 1 --parts 1 --workers 0"
+SHORT = "--device cpu --steps 2 --check-every 1 --clips 1 --parts 1"
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def finetune(start: Path, *words: object) -> Result:
-    arguments = [str(word) for word in words]
-    return CliRunner().invoke(main, ["finetune", "--weights", str(start), *arguments, *SHORT.split()])
+def finetune(start: Path, *words: object, workers: int = 0) -> Result:
+    arguments = [*SHORT.split(), "--weights", start, "--workers", workers, *words]
+    return CliRunner().invoke(main, ["finetune", *map(str, arguments)])
 
 
 def test_pictures_give_weights_a_table_and_a_picture_once(start: Path, tmp_path: Path):
@@ -50,6 +50,19 @@ def test_pictures_give_weights_a_table_and_a_picture_once(start: Path, tmp_path:
     assert refused.exit_code == 2
     assert "add --resume to go on" in refused.stderr
     assert finetune(start, "--data", data, "--out", out, "--resume").exit_code == 0
+
+
+def test_what_could_not_be_read_is_told_and_the_folder_is_called_as_the_data(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    data, watched = write_pictures(tmp_path / "cells.v2", 3), write_pictures(tmp_path / "watched", 1)
+    (data / "images/1.png").write_bytes(b"no picture")
+    result = finetune(start, "--data", data, "--val", watched, "--clips", 8, workers=1)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == str(Path("runs/cells.v2/weights.safetensors"))
+    assert f"1 record could not be used, see {Path('runs/cells.v2/bad.jsonl')}" in result.stderr
+    assert f"3 records, 1 of them bad\n  {data / 'images/1.png'}: " in result.stderr
 
 
 def test_a_coco_file_of_ones_own_is_learned_from_and_another_watched(start: Path, tmp_path: Path):

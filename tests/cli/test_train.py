@@ -35,6 +35,7 @@ def test_a_recipe_gives_weights_that_load(recipe: Path, tmp_path: Path):
     result = train(recipe, "--out", out, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out / "weights.safetensors")
+    assert "all records could be used" in result.stderr
     assert masklet.load(out / "weights.safetensors").config.name == "test"
 
 

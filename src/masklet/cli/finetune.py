@@ -31,7 +31,7 @@ GIB = 1 << 30
 @click.option("--val-share", default=0.2, show_default=True, type=float, help="How much of --data that part is.")
 @click.option("--test", type=FILE, metavar="PATH", help="What to compare before and after on.  [default: as --val]")
 @click.option("--weights", default="pico", show_default=True, metavar="NAME_OR_FILE", help="Where to start from.")
-@click.option("-o", "--out", required=True, type=FILE, metavar="FOLDER", help="For weights, log, table and picture.")
+@click.option("-o", "--out", type=FILE, metavar="FOLDER", help="The run's folder.  [default: runs/ and PATH's name]")
 @click.option("--frames", type=COUNT, help=f"Per clip.  [default: 1 for pictures, {VIDEO_FRAMES} for videos]")
 @click.option("--size", type=COUNT, help="Side of square pictures in training.  [default: the network's]")
 @click.option("--clips", default=2, show_default=True, type=COUNT, help="Pictures, or clips, per batch.")
@@ -55,7 +55,7 @@ def finetune(
     val_share: float,
     test: Path | None,
     weights: str,
-    out: Path,
+    out: Path | None,
     device: str | None,
     resume: bool,
     count_bytes: bool,
@@ -69,7 +69,7 @@ def finetune(
     held_out.txt and what `masklet train` leaves. Training ends when the held-out part gains nothing any more.
 
     \b
-      masklet finetune --data cells --out runs/cells
+      masklet finetune --data cells
       masklet finetune --data train.json --val val.json --weights sam2.1-hiera-tiny --out runs/mine
       masklet track clip.mp4 --click 0:480,270 --weights runs/mine/weights.safetensors
     """
@@ -77,6 +77,7 @@ def finetune(
     from masklet.evaluation.held_out import HeldOut
     from masklet.model.device import chosen_device
     from masklet.training.finetune import FineTuning, recipe_for, shows_videos, split
+    from masklet.training.left_out import left_out
     from masklet.training.validation import Validation
 
     whole = open_dataset(format_name, data, split_name)
@@ -94,14 +95,16 @@ def finetune(
     if count_bytes:
         click.echo(told_bytes(recipe, settings))
         return
+    folder = out or Path("runs") / (data.stem if data.is_file() else data.resolve().name)
     tested = HeldOut(open_dataset(format_name, test)) if test else held_out
-    prepare(out, watched, resume=resume)
+    prepare(folder, watched, resume=resume)
     click.echo(f"learning from {len(learned)}, watching {len(watched)} of the format {whole.format}", err=True)
-    learn(recipe, out, place)
-    click.echo(compared(weights, tested, out, place))
+    learn(recipe, folder, place)
+    learned.bad.update(left_out(folder))
+    click.echo(compared(weights, tested, folder, place))
     for line in reports(learned, watched, tested.dataset):
         click.echo(line, err=True)
-    click.echo(out / "weights.safetensors")
+    click.echo(folder / "weights.safetensors")
 
 
 def prepare(out: Path, watched: Dataset, *, resume: bool) -> None:
@@ -116,6 +119,7 @@ def learn(recipe: Recipe, out: Path, device: str) -> None:
     """Train until nothing is gained, and write the best weights."""
     import torch
 
+    from masklet.training.left_out import told_left_out
     from masklet.training.loop import Run
 
     torch.set_flush_denormal(True)
@@ -125,6 +129,7 @@ def learn(recipe: Recipe, out: Path, device: str) -> None:
     best = run.watch.best_step
     word = f"best after {best} of {run.step} steps" if best else "nothing was gained, the weights are those of before"
     click.echo(word, err=True)
+    click.echo(told_left_out(out), err=True)
 
 
 def compared(weights: str, tested: HeldOut, out: Path, device: str) -> str:

@@ -30,6 +30,7 @@ def train(
     """
     import torch
 
+    from masklet.training.left_out import told_left_out
     from masklet.training.loop import Run
     from masklet.training.parallel import join, own_device
     from masklet.training.recipes import read_recipe
@@ -47,4 +48,5 @@ def train(
     run = Run(made, folder, own_device(device, peers), peers)
     weights = run.save_result(run.train())
     if peers.leads:
+        click.echo(told_left_out(folder), err=True)
         click.echo(weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ def choose_objects(
 class DatasetClips:
     """Clips of a dataset: the same seed gives the same clip. Bad records are noted in `dataset.bad` and skipped.
 
-    In a worker process they are counted there, and logged.
+    The clip tells of them too, as what a worker process notes stays there.
     """
 
     dataset: Dataset
@@ -98,13 +98,14 @@ class DatasetClips:
     def clip(self, seed: int) -> Clip:
         """The clip of this seed. Raises RecordError when many records in a row cannot be used."""
         cv2.setNumThreads(1)
-        rng = np.random.default_rng(seed)
+        rng, bad = np.random.default_rng(seed), {}
         for _ in range(MAX_TRIES):
             place = int(rng.integers(len(self.dataset)))
             try:
-                return sample_clip(self.dataset[place], rng, self.sampling)
+                return replace(sample_clip(self.dataset[place], rng, self.sampling), bad=bad)
             except (ValueError, OSError) as error:
                 self.dataset.note_bad(self.dataset.entries[place], error)
+                bad[self.dataset.entries[place].path] = str(error)
         raise RecordError(f"{MAX_TRIES} records in a row cannot be used\n{self.dataset.report()}")
 
 

@@ -7,7 +7,8 @@ All of them go through a moving camera and through what cameras do to pictures (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -36,11 +37,13 @@ class Clip:
         frames_fhwc: RGB uint8 (f, h, w, 3).
         masks_ofhw: bool (o, f, h, w), the visible pixels of each target.
         source: the kind of clip, for statistics.
+        bad: records that could not be used on the way to this clip, by their paths, and why.
     """
 
     frames_fhwc: np.ndarray
     masks_ofhw: np.ndarray
     source: str
+    bad: Mapping[Path, str] = field(default_factory=dict)
 
 
 class SyntheticClips:

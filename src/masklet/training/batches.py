@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ class ClipBatch:
     clip_o: Tensor
     seeds: tuple[int, ...] = ()
     """One per clip, for what happens to its objects."""
+    bad: Mapping[Path, str] = field(default_factory=dict)
+    """Records that could not be used on the way to these clips, and why."""
 
     @property
     def frames(self) -> int:
@@ -84,6 +87,7 @@ def collate(clips: Sequence[Clip], seeds: Sequence[int] = ()) -> ClipBatch:
         masks_ofhw=torch.from_numpy(masks),
         clip_o=torch.tensor(clip_o, dtype=torch.long),
         seeds=tuple(seeds),
+        bad={path: reason for clip in clips for path, reason in clip.bad.items()},
     )
 
 

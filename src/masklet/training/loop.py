@@ -18,6 +18,7 @@ from tqdm import tqdm
 from masklet.model.config import NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.batches import ClipBatch, SeededBatches, Source, loader, mixed_seed
+from masklet.training.left_out import LeftOut
 from masklet.training.losses import LossWeights
 from masklet.training.optim import Rates, Schedule, optimizer, set_drop_path, set_rates
 from masklet.training.parallel import ALONE, Peers, clip_gradients, moving_average, share_out
@@ -100,12 +101,14 @@ class Run:
         steps = self.recipe.schedule.steps
         if self.watch is not None and self.watch.is_over(self.step):
             return self.result()
+        left_out = LeftOut(self.folder, self.step, self.peers)
         with self._report() as report:
             if self.watch is not None and not self.watch.has_looked:
                 self._look(self.watch, report)
             batches = loader(self._batches(), self.recipe.workers)
             bar = tqdm(batches, total=steps, initial=self.step, unit="step", disable=not self.peers.leads)
             for parts in bar:
+                left_out.note(self.step, parts)
                 started = time.perf_counter()
                 outcomes, loss = self._learn(parts)
                 report.add(self.step, loss, outcomes, parts, seconds=time.perf_counter() - started)

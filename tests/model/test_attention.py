@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic
+from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic, attend
 from masklet.model.attention import Placed, RotaryAttention, Shifts
 from masklet.model.positions import Rotation, rotary_angles
 
@@ -57,3 +57,20 @@ def test_one_row_of_keys_stands_for_all_rows_of_values(attention: RotaryAttentio
         together = attention.look(query, attention.turned_keys(key, Placed(rotation)), values, rotation)
         apart = [attention(query, key, value[None], rotation) for value in values]
     torch.testing.assert_close(together, torch.cat(apart))
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_share_of_the_attention_weights_is_left_out_and_the_others_make_up_for_it(learns: bool):
+    torch.manual_seed(0)
+    query, one_key = torch.ones(1, 1, 4000, 2, requires_grad=learns), torch.ones(1, 1, 1, 2)
+    found = attend(query, one_key, one_key, dropout=0.25)
+    assert found.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert found.mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_nothing_is_left_out_but_while_training(attention: RotaryAttention):
+    rotation, x = Rotation(rotary_angles(8, H, W)), tokens()[:, : H * W]
+    whole = attention(x, x, x, rotation)
+    attention.dropout = 0.5
+    assert not torch.equal(attention(x, x, x, rotation), whole)
+    assert torch.equal(attention.eval()(x, x, x, rotation), whole)

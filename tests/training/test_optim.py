@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from masklet.model.attention import Placed
 from masklet.model.config import MODELS, NetworkConfig
 from masklet.model.device import shapes_only
-from masklet.model.layers import DropPath
+from masklet.model.layers import DropPath, Drops
+from masklet.model.memory_attention import MemoryAttentionLayer
+from masklet.model.positions import Rotation, rotary_angles
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.optim import (
     Cosine,
@@ -16,6 +19,7 @@ from masklet.training.optim import (
     optimizer,
     rate_of,
     set_drop_path,
+    set_dropout,
     set_rates,
 )
 
@@ -42,12 +46,6 @@ def test_the_reciprocal_root_falls_slowly_and_ends_at_nothing():
     assert schedule.factor(310) == pytest.approx(0.5)
     assert schedule.factor(9500) == pytest.approx(0.5 * (100 / (100 + 9490)) ** 0.5)
     assert schedule.factor(10_000) == 0
-
-
-@pytest.fixture(scope="module")
-def tiny() -> SegmentationNetwork:
-    with shapes_only():
-        return SegmentationNetwork(MODELS["sam2.1-hiera-tiny"])
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +117,43 @@ def test_what_is_left_of_a_batch_makes_up_for_what_was_skipped():
     assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
     assert kept.mean().item() == pytest.approx(1, abs=0.05)
     assert torch.equal(drop.eval()(torch.ones(4, 2)), torch.ones(4, 2))
+
+
+def test_memory_attention_alone_leaves_out_numbers_in_all_of_its_layers(config: NetworkConfig):
+    network = SegmentationNetwork(config)
+    set_dropout(network, 0.1)
+    layer = "memory_attention.layers.0"
+    assert {name for name, module in network.named_modules() if isinstance(module, Drops) and module.dropout} == {
+        layer, f"{layer}.self_attention", f"{layer}.cross_attention", f"{layer}.mlp"
+    }  # fmt: skip
+
+
+def test_each_result_of_a_memory_attention_layer_is_thinned_out():
+    """Where attention gives 1 and the thinking 1 everywhere, three independent shares of the ones are missing."""
+    torch.manual_seed(0)
+    layer = MemoryAttentionLayer(8, 1, 8, key_width=8, value_width=8)
+    for part in (layer.self_attention.out, layer.cross_attention.out, layer.mlp.layers[-1]):
+        assert isinstance(part, torch.nn.Linear)
+        torch.nn.init.zeros_(part.weight)
+        torch.nn.init.ones_(part.bias)
+    layer.dropout = 0.5
+    rotation = Rotation(rotary_angles(8, 20, 20))
+    nothing = torch.zeros(1, 400, 8)
+    around = layer.look_around(nothing, rotation)
+    key = layer.cross_attention.turned_keys(nothing, Placed(rotation))
+    back = layer.look_back(nothing, key, nothing, rotation, Placed(rotation))
+    assert around.unique().tolist() == [0, 2]
+    assert back.unique().tolist() == [0, 2, 4]
+    assert (back == 2).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert layer.eval().look_around(nothing, rotation).unique().tolist() == [1]
+
+
+def test_the_optimizer_sets_the_dropout_that_the_rates_name(config: NetworkConfig):
+    network = SegmentationNetwork(config)
+    optimizer(network, Rates(dropout=0.1))
+    assert network.memory_attention.get_submodule("layers.0").dropout == 0.1
+    optimizer(network, Rates())
+    assert network.memory_attention.get_submodule("layers.0").dropout == 0
 
 
 def test_trunk_and_heads_learn_at_their_own_rates_and_vectors_are_not_decayed(config: NetworkConfig):

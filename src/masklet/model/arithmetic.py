@@ -209,17 +209,20 @@ def product(a_nk: Tensor, b_mk: Tensor) -> Tensor:
     return processor_linear(a_nk, b_mk) if a_nk.dtype == torch.float32 else a_nk @ b_mk.T
 
 
-def attend(query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor, bias_m: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention by torch's own operators: (b, h, n, d).
+def attend(
+    query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor, bias_m: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Scaled dot-product attention by torch's own operators: (b, h, n, d). ``dropout``: share of weights left out.
 
     On a processor gradients come from two plain products: those of torch's fused attention are slower there, several
     times so for the decoder's narrow heads.
     """
     if query_bhnd.is_cuda or not query_bhnd.requires_grad:
         mask = _mask(bias_m, query_bhnd)
-        return F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd, attn_mask=mask)
+        return F.scaled_dot_product_attention(query_bhnd, key_bhmd, value_bhmd, attn_mask=mask, dropout_p=dropout)
     scores_bhnm = (query_bhnd * query_bhnd.shape[-1] ** -0.5) @ key_bhmd.transpose(-2, -1)
-    return _weights(scores_bhnm, bias_m) @ value_bhmd
+    weights_bhnm = _weights(scores_bhnm, bias_m)
+    return (F.dropout(weights_bhnm, dropout) if dropout else weights_bhnm) @ value_bhmd
 
 
 def _mask(bias_m: Tensor | None, query_bhnd: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from masklet.model.arithmetic import Computes, Kept, attend
-from masklet.model.layers import Linear
+from masklet.model.layers import Drops, Linear
 from masklet.model.positions import Rotation, quarter_turn, rotate
 
 TURNED_NUMBERS = 1 << 20
@@ -36,7 +36,7 @@ class TurnableLinear(Linear):
         return weight.to(self.arithmetic.dtype), bias.to(self.arithmetic.dtype)
 
 
-class Attention(nn.Module, Computes):
+class Attention(nn.Module, Computes, Drops):
     """Scaled dot-product attention of ``heads`` heads over ``inner`` channels in total."""
 
     projection: type[Linear] = Linear
@@ -69,6 +69,8 @@ class Attention(nn.Module, Computes):
         return self._merge(self._attend(query_bhnd, key_bhmd, value_bhmd))
 
     def _attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmd: Tensor, bias_m: Tensor | None = None) -> Tensor:
+        if self.dropped:
+            return attend(query_bhnd, key_bhmd, value_bhmd, bias_m, self.dropped)
         return (attend if self.is_plain else self.arithmetic.attend)(query_bhnd, key_bhmd, value_bhmd, bias_m)
 
     def _split(self, x_bnc: Tensor) -> Tensor:

@@ -15,6 +15,25 @@ HIDDEN_NUMBERS = 1 << 21
 """Numbers between two layers that are held at once where nothing learns: they shall stay in the processor's cache."""
 
 
+class Drops:
+    """A module that can leave out a share of its numbers while training, and make up for it in the others.
+
+    Source: Srivastava et al., "Dropout", JMLR 15, 2014.
+    """
+
+    dropout: float = 0.0
+    training: bool
+
+    @property
+    def dropped(self) -> float:
+        """The share that is left out now."""
+        return self.dropout if self.training else 0.0
+
+    def drop(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.dropout(x, self.dropped) if self.dropped else x
+
+
 class Linear(nn.Linear, Computes):
     """A linear layer that computes as it is told."""
 
@@ -62,7 +81,7 @@ class Depthwise(nn.Conv2d):
             return super().forward(input.float().contiguous(memory_format=torch.channels_last))
 
 
-class Mlp(nn.Module):
+class Mlp(nn.Module, Drops):
     """``layers`` linear layers with an activation between them."""
 
     def __init__(self, width: int, hidden: int, out: int, layers: int, activation: Callable[[Tensor], Tensor] = F.relu):
@@ -80,7 +99,7 @@ class Mlp(nn.Module):
 
     def _think(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
+            x = self.drop(self.activation(layer(x)))
         return self.layers[-1](x)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from masklet.model.arithmetic import Kept
 from masklet.model.attention import Placed, RotaryAttention, Shifts
 from masklet.model.config import NetworkConfig
-from masklet.model.layers import Mlp
+from masklet.model.layers import Drops, Mlp
 from masklet.model.positions import Rotation, rotary_angles, sine_grid
 
 KEY_NUMBERS = 1 << 23
@@ -71,7 +71,7 @@ class MemoryTokens:
         return Placed(pooled_rotation(rotation, h, w, self.pooled), self.unplaced, bias_m)
 
 
-class MemoryAttentionLayer(nn.Module):
+class MemoryAttentionLayer(nn.Module, Drops):
     """Look around, look back, think; each pre-norm and residual. One frame may stand for the memories of o objects."""
 
     def __init__(self, width: int, heads: int, feedforward: int, key_width: int, value_width: int):
@@ -86,15 +86,16 @@ class MemoryAttentionLayer(nn.Module):
     def look_around(self, frame_onc: Tensor, rotation: Rotation) -> Tensor:
         """The part that memories have no say in."""
         x = self.norm1(frame_onc)
-        return frame_onc + self.self_attention(x, x, x, rotation)
+        return frame_onc + self.drop(self.self_attention(x, x, x, rotation))
 
     def look_back(
         self, frame_onc: Tensor, key_ohmd: Tensor, value_omc: Tensor, rotation: Rotation, placed: Placed
     ) -> Tensor:
         """The part that needs memories, and what follows from it."""
         x = self.norm2(frame_onc)
-        frame_onc = frame_onc + self.cross_attention.look(x, key_ohmd, value_omc, rotation, placed.bias_m)
-        return frame_onc + self.mlp(self.norm3(frame_onc))
+        seen_onc = self.cross_attention.look(x, key_ohmd, value_omc, rotation, placed.bias_m)
+        frame_onc = frame_onc + self.drop(seen_onc)
+        return frame_onc + self.drop(self.mlp(self.norm3(frame_onc)))
 
 
 class MemoryAttention(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from masklet.model.hiera import Hiera
-from masklet.model.layers import DropPath, LayerNorm2d, LayerNorm2d
+from masklet.model.layers import DropPath, Drops, LayerNorm2d
 from masklet.model.sam2 import SegmentationNetwork
 
 
@@ -84,8 +84,6 @@ class Rates:
     trunk: float = 6e-5
     neck: float | None = None
     """Of what joins the trunk's maps, which is published as a part of the image encoder; None: that of the heads."""
-    neck: float | None = None
-    """Of what joins the trunk's maps, which is published as a part of the image encoder; None: that of the heads."""
     weight_decay: float = 0.1
     layer_decay: float = 0.8
     """Each layer of a Hiera trunk learns this much slower than the next one; its positions are no layer."""
@@ -94,12 +92,15 @@ class Rates:
     the normalisation of maps are spared as well."""
     drop_path: float = 0.1
     """Share of the samples that skip the last block of a Hiera trunk; earlier blocks are skipped less."""
+    dropout: float = 0.0
+    """Share of the numbers that memory attention leaves out, in each of its layers; published with 0.1."""
     frozen: tuple[str, ...] = ()
     """Prefixes of parameters that do not learn."""
 
 
 def optimizer(network: SegmentationNetwork, rates: Rates) -> torch.optim.AdamW:
-    """AdamW, one group for each pair of rate and decay. Freezes what ``rates`` names."""
+    """AdamW, one group for each pair of rate and decay. Freezes what ``rates`` names and sets its dropout."""
+    set_dropout(network, rates.dropout)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(rates.frozen or ("\0",)))
@@ -142,6 +143,13 @@ def set_drop_path(network: SegmentationNetwork, share: float) -> None:
     drops = [module for module in network.trunk.modules() if isinstance(module, DropPath)]
     for index, drop in enumerate(drops):
         drop.share = share * index / max(len(drops) - 1, 1)
+
+
+def set_dropout(network: SegmentationNetwork, share: float) -> None:
+    """Let memory attention leave out a share of its attention weights, hidden numbers and results while training."""
+    for module in network.memory_attention.modules():
+        if isinstance(module, Drops):
+            module.dropout = share
 
 
 def set_rates(adamw: torch.optim.Optimizer, factor: float) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -105,6 +109,84 @@ def test_the_same_seed_gives_the_same_clip_in_any_order_and_process(assets: Path
         assert np.array_equal(wanted[seed].frames_fhwc, again.frames_fhwc)
         assert np.array_equal(wanted[seed].masks_ofhw, again.masks_ofhw)
     assert not np.array_equal(wanted[0].frames_fhwc, wanted[1].frames_fhwc)
+
+
+IN_ANOTHER_PROCESS = """
+import hashlib, sys
+from masklet.data.synthetic import SyntheticClips
+
+source = SyntheticClips(sys.argv[1], frames=3, size=64)
+for seed in map(int, sys.argv[2:]):
+    clip = source.clip(seed)
+    print(clip.source, hashlib.sha256(clip.frames_fhwc.tobytes() + clip.masks_ofhw.tobytes()).hexdigest())
+"""
+
+
+def test_another_process_makes_the_same_clips(assets: Path) -> None:
+    source = SyntheticClips(assets, frames=3, size=SIZE)
+    here = []
+    for seed in SEEDS:
+        clip = source.clip(seed)
+        content = clip.frames_fhwc.tobytes() + clip.masks_ofhw.tobytes()
+        here.append(f"{clip.source} {hashlib.sha256(content).hexdigest()}")
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(assets), *map(str, SEEDS)]
+    there = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
+    )
+    assert there.stdout.split("\n")[:-1] == here
+
+
+COLOURS = ((255, 40, 40), (40, 40, 255), (40, 255, 40))
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Material whose objects are red, blue and green where they are labelled and grey everywhere else."""
+    folder = tmp_path_factory.mktemp("coloured")
+    _write(folder / "kodak/0.png", np.full((40, 40, 3), 40, np.uint8))
+    _write(folder / "kodak/0.jpg", np.full((40, 40, 3), 40, np.uint8))
+    _write(folder / "fluent3d_mit/0.webp", np.dstack([np.full((48, 48, 3), 90, np.uint8), _disc(48, 48, 14)]))
+    for frame in range(4):
+        labels = np.zeros((120, 120), np.uint8)
+        for number, (x, y) in enumerate(((45, 50), (70, 45), (62, 74)), 1):
+            cv2.ellipse(labels, (x + 2 * frame, y), (10 + number, 9), 20 * number, 0, 360, number, -1)
+        rgb = np.array([(40, 40, 40), *COLOURS], np.uint8)[labels]
+        picture = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+        for name in ("ccp_people_parts/0", "nuclei_cc0/0", f"pybullet_clips/0/{frame:02d}"):
+            _write(folder / f"{name}.png", labels)
+            (folder / f"{name}.jpg").write_bytes(picture)
+        (folder / "video_unlabelled/0").mkdir(parents=True, exist_ok=True)
+        (folder / f"video_unlabelled/0/{frame:04d}.jpg").write_bytes(picture)
+        for number in range(1, 4):
+            mask = (labels == number).astype(np.uint8) * 255
+            _write(folder / f"masklets/video_unlabelled/0/{number}/{frame:04d}.png", mask)
+    return folder
+
+
+def _apart(shown: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Where colour and mask differ by more than a pixel; pieces of colour that do not touch the mask are mirrored."""
+    one = np.ones((3, 3), np.uint8)
+    _, pieces = cv2.connectedComponents(shown.astype(np.uint8))
+    touching = np.isin(pieces, np.unique(pieces[mask & shown]))
+    missing = cv2.erode(mask.astype(np.uint8), one).astype(bool) & ~shown
+    stray = shown & touching & ~cv2.dilate(mask.astype(np.uint8), one).astype(bool)
+    return missing | stray
+
+
+@pytest.mark.parametrize("kind", ["photo", "cells", "rendered", "filmed"])
+def test_masks_stay_on_the_pixels_of_their_object_under_a_moving_camera(kind: str, coloured: Path) -> None:
+    source = SyntheticClips(coloured, frames=4, size=SIZE, max_objects=2)
+    colours_checked = set()
+    for seed in range(40):
+        frames_fhwc, masks_ofhw = source._attempt(np.random.default_rng(seed), kind)
+        bright_fhwc = frames_fhwc > 147
+        for masks_fhw in masks_ofhw:
+            shares = bright_fhwc[masks_fhw].mean(axis=0)
+            channels = [int(shares.argmax())] if shares.max() > 0.9 else [0, 1, 2]
+            colours_checked.add(tuple(channels))
+            for bright_hwc, mask in zip(bright_fhwc, masks_fhw, strict=True):
+                assert not _apart(bright_hwc[..., channels].max(axis=2), mask).any(), f"seed {seed}"
+    assert {(0,), (1,), (2,)} <= colours_checked
 
 
 def test_a_photo_without_anybody_gives_no_target_instead_of_breaking_down(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from masklet.checkpoints import describe
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.training.loop import Recipe, Run
 from masklet.training.validation import Validation
@@ -44,6 +45,8 @@ def test_a_run_gives_the_weights_of_the_best_score_and_ends_when_they_are_long_p
     assert torch.equal(network.get_parameter(NAME), score.seen[1])
     assert not torch.equal(score.seen[1], score.seen[3])
     assert scores(tmp_path) == [(0, 0.1), (1, 0.3), (2, 0.2), (3, 0.25)]
+    training = describe(run.save_result(network))["training"]
+    assert (training["steps"], training["best_step"]) == (3, 1)
 
 
 def test_without_any_gain_a_run_gives_back_the_weights_it_began_with(recipe: Recipe, tmp_path: Path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from masklet.data.synthetic import Clip
 from masklet.model.config import IMAGENET_MEAN, IMAGENET_STD
 from masklet.training.parallel import ALONE, Peers
 
+T = TypeVar("T")
 MakeClip = Callable[[int], Clip]
 """Seed -> clip."""
 
@@ -124,6 +127,18 @@ class SeededBatches(Dataset[ClipBatch]):
 def mixed_seed(seed: int, index: int) -> int:
     """A well-spread seed for item ``index`` of the stream ``seed``."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def timed(items: Iterable[T]) -> Iterator[tuple[T, float]]:
+    """Every item with the seconds that it was waited for."""
+    waited_for = iter(items)
+    while True:
+        started = time.perf_counter()
+        try:
+            item = next(waited_for)
+        except StopIteration:
+            return
+        yield item, time.perf_counter() - started
 
 
 def loader(batches: SeededBatches, workers: int) -> Iterator[list[ClipBatch]]:

@@ -17,15 +17,15 @@ from tqdm import tqdm
 
 from masklet.model.config import NetworkConfig
 from masklet.model.sam2 import SegmentationNetwork
-from masklet.training.batches import ClipBatch, SeededBatches, Source, loader, mixed_seed
+from masklet.training.batches import ClipBatch, SeededBatches, Source, loader, mixed_seed, timed
 from masklet.training.left_out import LeftOut
 from masklet.training.losses import LossWeights
 from masklet.training.optim import Rates, Schedule, optimizer, set_drop_path, set_rates
 from masklet.training.parallel import ALONE, Peers, clip_gradients, moving_average, share_out
-from masklet.training.report import Report
-from masklet.training.saving import load_newest, save_result, save_step
+from masklet.training.report import Report, Taken
+from masklet.training.saving import load_newest, save_bad_batch, save_result, save_step
 from masklet.training.settings import Origin, settings_of
-from masklet.training.simulation import Simulation, draw_plan
+from masklet.training.simulation import Plan, Simulation, draw_plan
 from masklet.training.sparing import recompute_blocks
 from masklet.training.unroll import Outcome, Unroll
 from masklet.training.validation import Validation, Watch
@@ -71,7 +71,7 @@ class Recipe:
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became infinite or not a number."""
+    """The loss, or the gradient, became infinite or not a number."""
 
 
 class Run:
@@ -105,18 +105,19 @@ class Run:
         with self._report() as report:
             if self.watch is not None and not self.watch.has_looked:
                 self._look(self.watch, report)
-            batches = loader(self._batches(), self.recipe.workers)
+            batches = timed(loader(self._batches(), self.recipe.workers))
             bar = tqdm(batches, total=steps, initial=self.step, unit="step", disable=not self.peers.leads)
-            for parts in bar:
+            for parts, waited in bar:
                 left_out.note(self.step, parts)
                 started = time.perf_counter()
-                outcomes, loss = self._learn(parts)
-                report.add(self.step, loss, outcomes, parts, seconds=time.perf_counter() - started)
+                taken = self._learn(parts)
+                report.add(self.step, taken, parts, seconds=time.perf_counter() - started, waited=waited)
                 bar.set_postfix(report.summary(self.peers.count), refresh=False)
                 self.step += 1
                 over = self._is_over(report)
                 if over or self.step % self.recipe.save_every == 0 or self.step == steps:
                     self._save()
+                    report.draw()
                 if over:
                     break
         return self.result()
@@ -130,7 +131,8 @@ class Run:
 
     def save_result(self, network: SegmentationNetwork) -> Path:
         """The file that gets the weights of the result. Every process calls it, as each may hold a part of them."""
-        return save_result(network, self.folder, self.recipe, self.peers)
+        done = {"steps": self.step} | ({"best_step": self.watch.best_step} if self.watch else {})
+        return save_result(network, self.folder, self.recipe, done, self.peers)
 
     def _report(self) -> Report:
         settings = settings_of(self.recipe, self.device, self.peers)
@@ -158,10 +160,10 @@ class Run:
         steps = range(self.step, recipe.schedule.steps)
         return SeededBatches(recipe.sources, recipe.seed, steps, recipe.parts, self.peers)
 
-    def _learn(self, parts: list[ClipBatch]) -> tuple[list[Outcome], float]:
+    def _learn(self, parts: list[ClipBatch]) -> Taken:
         recipe = self.recipe
         set_rates(self.adamw, recipe.schedule.factor(self.step))
-        torch.manual_seed(mixed_seed(recipe.seed + self.peers.rank, self.step))
+        torch.manual_seed(self._seed())
         self.adamw.zero_grad(set_to_none=True)
         objects = self._objects(parts)
         outcomes, losses = [], []
@@ -171,13 +173,23 @@ class Run:
             losses.append(loss)
         value = self.peers.mean(torch.stack(losses).sum()).item()
         if not math.isfinite(value):
-            self._stop_at(parts, value)
+            self._stop_at(parts, "loss", value)
         self.peers.share_gradients(self.network.parameters())
-        clip_gradients(self.network.parameters(), recipe.gradient_norm)
+        norm = clip_gradients(self.network.parameters(), recipe.gradient_norm).item()
+        if not math.isfinite(norm):
+            self._stop_at(parts, "norm of the gradient", norm)
         self.adamw.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
-        return outcomes, value
+        return Taken(outcomes, value, norm, rate=max(group["lr"] for group in self.adamw.param_groups))
+
+    def _seed(self) -> int:
+        """Of what torch draws in this step."""
+        return mixed_seed(self.recipe.seed + self.peers.rank, self.step)
+
+    def _plan(self, frames: int) -> Plan:
+        """What the simulated user does in this step."""
+        return draw_plan(self.recipe.simulation, frames, np.random.default_rng([self.recipe.seed, self.step]))
 
     def _objects(self, parts: list[ClipBatch]) -> float:
         """Objects in this step, mean over all processes, so that the losses of all add up to one mean per object."""
@@ -186,7 +198,7 @@ class Run:
 
     def _backward(self, batch: ClipBatch, objects: float) -> tuple[Outcome, torch.Tensor]:
         recipe = self.recipe
-        plan = draw_plan(recipe.simulation, batch.frames, np.random.default_rng([recipe.seed, self.step]))
+        plan = self._plan(batch.frames)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=recipe.bfloat16):
             outcome = Unroll(self.network, batch, plan, batch.generators(), recipe.losses).run()
             loss = outcome.loss(objects)
@@ -194,11 +206,11 @@ class Run:
             loss.backward()
         return outcome, loss.detach()
 
-    def _stop_at(self, parts: list[ClipBatch], value: float) -> None:
+    def _stop_at(self, parts: list[ClipBatch], what: str, value: float) -> None:
         path = self.folder / f"bad_batch_{self.step}_{self.peers.rank}.pt"
-        torch.save([{"frames": p.frames_bfchw, "masks": p.masks_ofhw, "clip": p.clip_o} for p in parts], path)
+        save_bad_batch(path, parts, self._plan(parts[0].frames), self._seed())
         raise NonFiniteLossError(
-            f"the loss of step {self.step} is {value}; its batch is in {path}; try a lower learning rate"
+            f"the {what} of step {self.step} is {value}; its batch is in {path}; try a lower learning rate"
         )
 
     def _save(self) -> None:

@@ -71,14 +71,18 @@ def join() -> Peers:
     return Peers(dist.get_rank(), count)
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> None:
-    """Scale all gradients so that their joint norm is at most ``most``, also where some are shared out."""
+def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
+    """Scale all gradients so that their joint norm is at most ``most``, also where some are shared out.
+
+    Gives the norm that they had.
+    """
     learning = [p for p in parameters if p.grad is not None]
     groups = [[p for p in learning if isinstance(p, DTensor) == shared] for shared in (False, True)]
     norms = [get_total_norm([p.grad for p in group if p.grad is not None]) for group in groups if group]
     whole = torch.stack([n.full_tensor() if isinstance(n, DTensor) else n for n in norms]).norm()
     for group in groups:
         clip_grads_with_norm_(group, most, whole)
+    return whole
 
 
 def own_device(device: str | None, peers: Peers) -> str:

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 RECENT = 20
 LOG = "log.jsonl"
 SCORES = "scores.jsonl"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step of the optimiser."""
+
+    outcomes: Sequence[Outcome]
+    """One of each batch."""
+    loss: float
+    gradient: float
+    """Norm, before it was clipped."""
+    rate: float
+    """Learning rate of what learns fastest."""
 
 
 class Report:
@@ -47,27 +61,32 @@ class Report:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.board is not None:
             self.board.close()
+        self.draw()
+
+    def draw(self) -> None:
+        """The curve, as far as it goes."""
         if self.active and self.recent:
             draw_curve(self.folder)
 
-    def add(
-        self, step: int, loss: float, outcomes: Sequence[Outcome], parts: Sequence[ClipBatch], seconds: float
-    ) -> None:
-        """One step."""
+    def add(self, step: int, taken: Taken, parts: Sequence[ClipBatch], seconds: float, waited: float) -> None:
+        """One step: what it gave, how long it took, and how long its batches were waited for."""
         if not self.active:
             return
         record = {
             "step": step,
-            "loss": round(loss, 4),
-            "prompt_iou": mean([iou for outcome in outcomes for iou in outcome.prompt_iou]),
-            "track_iou": mean([iou for outcome in outcomes for iou in outcome.track_iou]),
+            "loss": round(taken.loss, 4),
+            "prompt_iou": mean([iou for outcome in taken.outcomes for iou in outcome.prompt_iou]),
+            "track_iou": mean([iou for outcome in taken.outcomes for iou in outcome.track_iou]),
             "clips": sum(len(part.frames_bfchw) for part in parts),
             "seconds": round(seconds, 3),
+            "waited": round(waited, 3),
+            "gradient": round(taken.gradient, 4),
+            "rate": float(f"{taken.rate:.4g}"),
         }
         self.recent.append(record)
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(record) + "\n")
-        self._show(record, outcomes[0], parts[0])
+        self._show(record, taken.outcomes[0], parts[0])
 
     def add_score(self, step: int, score: float) -> None:
         """What validation says of the weights after ``step`` steps."""
@@ -82,19 +101,21 @@ class Report:
         """For the progress bar: means over the last steps."""
         if not self.recent:
             return {}
-        seconds = sum(record["seconds"] for record in self.recent)
+        waited = sum(record["waited"] for record in self.recent)
+        seconds = max(waited + sum(record["seconds"] for record in self.recent), 1e-9)
         clips = sum(record["clips"] for record in self.recent) * processes
         tracked = [record["track_iou"] for record in self.recent if record["track_iou"] is not None]
         return {
             "loss": f"{mean([record['loss'] for record in self.recent]):.3f}",
             "iou": f"{mean(tracked) or 0:.3f}",
-            "clips/s": f"{clips / max(seconds, 1e-9):.2f}",
+            "clips/s": f"{clips / seconds:.2f}",
+            "waits": f"{waited / seconds:.0%}",
         }
 
     def _show(self, record: dict[str, Any], outcome: Outcome, batch: ClipBatch) -> None:
         if self.board is None:
             return
-        for name in ("loss", "prompt_iou", "track_iou"):
+        for name in ("loss", "prompt_iou", "track_iou", "gradient", "rate", "seconds", "waited"):
             if record[name] is not None:
                 self.board.add_scalar(name, record[name], record["step"])
         if record["step"] % self.recipe.picture_every == 0:
@@ -146,10 +167,12 @@ def open_board(folder: Path, first: int):
 
 
 def forget_after(log: Path, first: int) -> None:
-    """Drop the lines of steps that will be taken again."""
+    """Drop the lines of steps that will be taken again; the log is there all the time."""
     if log.exists():
         kept = [line for line in log.read_text().splitlines() if _step(line) < first]
-        log.write_text("".join(line + "\n" for line in kept))
+        beside = log.with_name(f"{log.name}.unfinished")
+        beside.write_text("".join(line + "\n" for line in kept))
+        beside.replace(log)
 
 
 def _step(line: str) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from masklet.checkpoints import save_network
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.training.batches import ClipBatch
 from masklet.training.parallel import ALONE, Peers
+from masklet.training.simulation import Plan
 
 if TYPE_CHECKING:
     from masklet.training.loop import Recipe
@@ -100,14 +103,35 @@ def load_best(folder: Path, network: SegmentationNetwork | None = None) -> dict[
     return best
 
 
-def save_result(network: SegmentationNetwork, folder: Path, recipe: Recipe, peers: Peers = ALONE) -> Path:
-    """The trained weights as masklet.load takes them: weights.safetensors. All processes call it, one writes."""
+def save_bad_batch(path: Path, parts: Sequence[ClipBatch], plan: Plan, seed: int) -> None:
+    """Keep all that a step on these batches follows from, but for the weights."""
+    tensors = [{"frames": p.frames_bfchw, "masks": p.masks_ofhw, "clip": p.clip_o, "seeds": p.seeds} for p in parts]
+    told = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(plan).items()}
+    torch.save({"parts": tensors, "plan": told, "seed": seed}, path)
+
+
+def load_bad_batch(path: Path) -> tuple[list[ClipBatch], Plan, int]:
+    """The batches, the plan, and the seed of torch, to take the step again."""
+    kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    parts = [ClipBatch(p["frames"], p["masks"], p["clip"], p["seeds"]) for p in kept["parts"]]
+    plan: dict[str, Any] = {name: frozenset(v) if isinstance(v, list) else v for name, v in kept["plan"].items()}
+    return parts, Plan(**plan), kept["seed"]
+
+
+def save_result(
+    network: SegmentationNetwork, folder: Path, recipe: Recipe, done: Mapping[str, Any], peers: Peers = ALONE
+) -> Path:
+    """The trained weights as masklet.load takes them: weights.safetensors. All processes call it, one writes.
+
+    ``done`` is what the weights' description says of how far the run went.
+    """
     path = folder / "weights.safetensors"
     tensors = get_model_state_dict(network, options=WHOLE)
     if not peers.leads:
         return path
     released = SegmentationNetwork(recipe.released_as or recipe.config)
     released.load_state_dict(tensors)
-    training = {**recipe.notes, "steps": recipe.schedule.steps, "image_size": recipe.config.image_size}
+    training = {**recipe.notes, **done, "image_size": recipe.config.image_size}
+    folder.mkdir(parents=True, exist_ok=True)
     save_network(released, path, description={"licence": recipe.licence, "training": training}, dtype=torch.float16)
     return path

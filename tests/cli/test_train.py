@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,26 @@ def test_a_recipe_gives_weights_that_load(recipe: Path, tmp_path: Path):
     assert result.stdout.strip() == str(out / "weights.safetensors")
     assert "all records could be used" in result.stderr
     assert masklet.load(out / "weights.safetensors").config.name == "test"
+
+
+def test_torchrun_starts_processes_that_learn_together(recipe: Path, tmp_path: Path):
+    out, root = tmp_path / "run", Path(__file__).parents[2]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = ["-m", "masklet.cli", "train", recipe, "seed=3", "--out", out, "--device", "cpu", "--threads", "1"]
+    done = subprocess.run(
+        [*torchrun, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out / "weights.safetensors")
+    assert masklet.load(out / "weights.safetensors").config.name == "test"
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["processes"], settings["recipe"]["seed"]) == (2, 3)
+    assert settings["recipe"]["origin"]["settings"] == ["seed=3"]
+    assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [0, 1]
 
 
 def test_a_folder_with_a_run_is_only_touched_to_go_on(recipe: Path, tmp_path: Path):

@@ -55,6 +55,11 @@ def test_only_tracked_frames_are_taught():
     assert 2 < np.mean([len(frames) for frames in taught]) < 4.5
 
 
+def test_a_plan_says_whether_the_network_meets_its_answers_as_in_use():
+    assert all(plan.as_in_use for plan in plans())
+    assert not any(plan.as_in_use for plan in plans(as_in_use=False))
+
+
 @pytest.fixture
 def truth() -> np.ndarray:
     mask = np.zeros((40, 50), dtype=bool)

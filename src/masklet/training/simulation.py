@@ -37,6 +37,11 @@ class Simulation:
     """Clicks on the deepest wrong pixel, as in evaluation, instead of any."""
     taught_share: float = 0.0
     """Tracked frames that are remembered with their true masks instead of the network's."""
+    as_in_use: bool = True
+    """Clicks come with the answer before them, and frames attend to object pointers, as in a session: answers within
+    limits and without gradients, pointers of the past, their ages measured as in a long video. False is as published:
+    answers as they are, with gradients; pointers of later conditioning frames too, ages measured by the clip's length.
+    """
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Plan:
     """Share of all clicks that are on the deepest wrong pixel."""
     taught: frozenset[int] = frozenset()
     """Tracked frames that are remembered with their true masks."""
+    as_in_use: bool = True
+    """Whether the network meets its earlier answers and pointers as in a session."""
 
     def order(self) -> list[int]:
         """Prompted frames come first, as with a user who prompts before tracking; then all others in time."""
@@ -75,6 +82,7 @@ def draw_plan(simulation: Simulation, frames: int, rng: np.random.Generator) -> 
         true_click_share=simulation.true_click_share,
         centred_share=simulation.centred_share,
         taught=frozenset(frame for frame in tracked if rng.random() < simulation.taught_share),
+        as_in_use=simulation.as_in_use,
     )
 
 

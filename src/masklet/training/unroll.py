@@ -14,7 +14,7 @@ from masklet.memory import MemoryBank
 from masklet.model.config import LOGIT_LIMIT
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection
 from masklet.model.prompt_encoder import PromptBatch
-from masklet.model.sam2 import ABSENT_LOGIT, MASK_LOGIT, SegmentationNetwork, resize
+from masklet.model.sam2 import MASK_LOGIT, SegmentationNetwork, answered, resize
 from masklet.training.batches import ClipBatch
 from masklet.training.losses import LossWeights, prediction_loss, true_iou
 from masklet.training.simulation import Kind, Plan, Shown, correction, first_prompt
@@ -163,12 +163,6 @@ class Unroll:
         device = self.network.device
         unit_op2 = torch.as_tensor(points_op2 / self.batch.hw[::-1], dtype=torch.float32, device=device)
         return PromptBatch(unit_op2, torch.as_tensor(labels_op, dtype=torch.long, device=device))
-
-
-def answered(prediction: MaskPrediction) -> MaskPrediction:
-    """All candidates as the network answers with them: empty where it says that the object is absent."""
-    present_o111 = (prediction.presence_o > 0)[:, None, None, None]
-    return replace(prediction, logits_okhw=torch.where(present_o111, prediction.logits_okhw, ABSENT_LOGIT))
 
 
 def joined(first: PromptBatch | None, then: PromptBatch) -> PromptBatch:

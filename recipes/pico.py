@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from masklet.data.synthetic import SyntheticClips
+from masklet.data.synthetic import Mixture, SyntheticClips
 from masklet.model.config import PICO
 from masklet.training.augment import Stills
 from masklet.training.batches import Source
@@ -24,6 +24,10 @@ from masklet.training.losses import LossWeights
 from masklet.training.optim import Rates, Trapezoid
 from masklet.training.simulation import Simulation
 
+LABELLED = Mixture(
+    scene=0, crowd=0, photo=0.65, cells=0.35, rendered=0, filmed=0, parts=0.7, whole=0.75, min_area=0.0005
+)
+"""Photos of people and pictures of cells, mostly whole, to answer clicks on."""
 FIRST_STAGES = ("trunk.stem.", "trunk.stages.0.", "trunk.stages.1.", "trunk.stages.2.")
 
 
@@ -37,6 +41,8 @@ def recipe(
     clicks: int = 2,
     stills: int = 12,
     still_share: float = 0.2,
+    labelled: float = 0.0,
+    labelled_size: int = 512,
     views: int = 3,
     masks: float = 0.75,
     centred: float = 0.0,
@@ -47,20 +53,24 @@ def recipe(
     """Square clips of ``size`` pixels; in use the network sees pictures in their own shape (``PICO.canvas``).
 
     Clicks and boxes are learned on ``stills`` single pictures per batch, which need no memory, in ``still_share`` of
-    the steps, every object in ``views`` ways; tracking mostly on clips whose objects are shown with their masks (a
-    share of ``masks``). A share of ``centred`` of all clicks is in the middle of what is wrong, as in evaluation.
-    ``average`` is the decay per step of the moving average of the weights that the run ends with.
-    ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one starts.
+    the steps, every object in ``views`` ways; a share ``labelled`` of these steps shows half as many pictures, of
+    ``labelled_size`` pixels, of people and nuclei whose parts are labelled. Tracking is learned mostly on clips whose
+    objects are shown with their masks (a share of ``masks``). A share of ``centred`` of all clicks is in the middle of
+    what is wrong, as in evaluation. ``average`` is the decay per step of the moving average of the weights that the
+    run ends with. ``weights`` of an earlier stage, such as the built-in ones (``weights=pico``), are where this one
+    starts.
     docs/pico.md tells how those in the package were trained.
     """
     moving = SyntheticClips(assets, frames=frames, size=size, max_objects=objects)
     still = SyntheticClips(assets, frames=1, size=size, max_objects=objects)
+    whole = SyntheticClips(assets, frames=1, size=labelled_size, max_objects=objects, mixture=LABELLED)
     return Recipe(
         config=with_image_size(PICO, size),
         start=StartFrom(weights) if weights else start_pico,
         sources=(
             Source(moving.clip, clips=clips, weight=1 - still_share, name="clips"),
-            Source(Stills(still.clip, views), clips=stills, weight=still_share, name="stills"),
+            Source(Stills(still.clip, views), stills, weight=still_share * (1 - labelled), name="stills"),
+            Source(Stills(whole.clip, views), stills // 2, weight=still_share * labelled, name="labelled"),
         ),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=rate / 5, weight_decay=0.05, frozen=FIRST_STAGES),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +17,7 @@ import pytest
 
 from masklet.data import synthetic
 from masklet.data.preview import preview
-from masklet.data.synthetic import Clip, SyntheticClips
+from masklet.data.synthetic import Clip, Mixture, SyntheticClips
 
 SIZE = 64
 SEEDS = (*range(12), 18, 52)
@@ -69,7 +71,7 @@ def clips(assets: Path) -> list[Clip]:
 
 
 def test_every_kind_of_clip_is_made(clips: list[Clip]) -> None:
-    assert {clip.source for clip in clips} == set(synthetic.WEIGHTS)
+    assert {clip.source for clip in clips} == set(synthetic.KINDS)
 
 
 def test_frames_and_masks_have_the_promised_shapes_and_types(clips: list[Clip]) -> None:
@@ -82,7 +84,7 @@ def test_frames_and_masks_have_the_promised_shapes_and_types(clips: list[Clip]) 
 
 def test_every_target_is_visible_in_the_first_frame(clips: list[Clip]) -> None:
     shares = np.concatenate([clip.masks_ofhw[:, 0].mean((1, 2)) for clip in clips])
-    assert shares.min() >= synthetic.MIN_AREA
+    assert shares.min() >= Mixture().min_area
     assert shares.max() <= synthetic.MAX_AREA
 
 
@@ -209,6 +211,46 @@ def test_kinds_whose_material_is_missing_are_left_out(assets: Path, tmp_path: Pa
         (tmp_path / folder).symlink_to(assets / folder)
     source = SyntheticClips(tmp_path, size=SIZE)
     assert {source.clip(seed).source for seed in range(8)} == {"scene", "crowd"}
+
+
+ONLY_PHOTOS = Mixture(scene=0, crowd=0, cells=0, rendered=0, filmed=0)
+
+
+def test_a_mixture_makes_only_the_kinds_that_it_names(assets: Path) -> None:
+    mixed = SyntheticClips(assets, frames=1, size=SIZE, mixture=ONLY_PHOTOS)
+    assert {mixed.clip(seed).source for seed in range(6)} == {"photo"}
+
+
+@pytest.mark.parametrize("parts", [0.0, 1.0])
+def test_a_mixture_tells_whether_people_or_their_parts_are_targets(parts: float, tmp_path: Path, assets: Path) -> None:
+    shutil.copytree(assets, tmp_path, dirs_exist_ok=True)
+    halves = np.zeros((90, 60), np.uint8)
+    halves[20:70, 10:30], halves[20:70, 30:50] = 1, 2
+    for index in range(3):
+        _write_labelled(tmp_path / f"ccp_people_parts/{index}", np.random.default_rng(index), halves)
+    mixed = SyntheticClips(tmp_path, frames=1, size=SIZE, max_objects=2, mixture=replace(ONLY_PHOTOS, parts=parts))
+    assert any(len(mixed.clip(seed).masks_ofhw) == 2 for seed in range(12)) == bool(parts)
+
+
+def test_whole_pictures_show_their_targets_smaller_than_views_around_them(tmp_path: Path, assets: Path) -> None:
+    shutil.copytree(assets, tmp_path, dirs_exist_ok=True)
+    for index in range(3):
+        someone_far = (_disc(90, 60, 8) > 127).astype(np.uint8)
+        _write_labelled(tmp_path / f"ccp_people_parts/{index}", np.random.default_rng(index), someone_far)
+
+    def mean_area(whole: float) -> float:
+        mixture = replace(ONLY_PHOTOS, whole=whole, min_area=0.001)
+        mixed = SyntheticClips(tmp_path, frames=1, size=SIZE, mixture=mixture)
+        return float(np.mean([mixed.clip(seed).masks_ofhw.mean() for seed in range(30)]))
+
+    assert mean_area(1.0) < 0.5 * mean_area(0.0)
+
+
+def test_a_mixture_of_which_the_folder_has_nothing_is_refused(assets: Path, tmp_path: Path) -> None:
+    shutil.copytree(assets, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "ccp_people_parts")
+    with pytest.raises(ValueError, match=r"photo=0\.2.*masklet\.data\.material"):
+        SyntheticClips(tmp_path, mixture=ONLY_PHOTOS)
 
 
 def test_a_folder_without_material_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ All of them go through a moving camera and through what cameras do to pictures (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,42 @@ from masklet.data.material import Material
 from masklet.data.motion import camera_path, drift, heavy_tailed, random_elastic, to_pixels
 from masklet.data.scenes import ASPECTS, crowd, scene
 
-MIN_AREA = 0.003
 MAX_AREA = 0.85
 SOLID = 0.2
 MAX_TRIES = 30
+SLIVER = 0.1
+"""Of the side of a square of the mask's area: what is thinner than twice this is no core of it."""
+OF_PICTURE = (0.8, 1.25)
+"""Aspects of views of a whole photo, relative to its own."""
 MAX_ENLARGED = 3.0
 """Of filmed frames, so that what is small in them stays sharp."""
-WEIGHTS = {"scene": 0.56, "crowd": 0.1, "photo": 0.2, "cells": 0.06, "rendered": 0.08, "filmed": 0.6}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How often clips are of which kind, and how photos and cells are shown."""
+
+    scene: float = 0.56
+    crowd: float = 0.1
+    photo: float = 0.2
+    cells: float = 0.06
+    rendered: float = 0.08
+    filmed: float = 0.6
+    parts: float = 0.4
+    """Photos of which garments or body parts are to be told apart, instead of the person."""
+    whole: float = 0.0
+    """Photos and cells of which most is shown, however small what is to be told apart is, instead of what is around it.
+    """
+    min_area: float = 0.003
+    """Of a target on its first frame, as a share of the frame."""
+
+    def of(self, kind: str) -> float:
+        """How often clips are of this kind, relative to others."""
+        weight: float = getattr(self, kind)
+        return weight
+
+
+KINDS = ("scene", "crowd", "photo", "cells", "rendered", "filmed")
 
 
 @dataclass(frozen=True)
@@ -57,21 +87,33 @@ class SyntheticClips:
         size: height and width of the frames in pixels, at least 32.
         max_objects: most targets a clip.
         cache_bytes: bound on the decoded pictures kept in memory.
+        mixture: how often clips are of which kind.
 
     Raises:
         ValueError: for impossible numbers, or if the folder has too little in it.
     """
 
     def __init__(
-        self, assets: Path, *, frames: int = 4, size: int = 256, max_objects: int = 2, cache_bytes: int = 1000 << 20
+        self,
+        assets: Path,
+        *,
+        frames: int = 4,
+        size: int = 256,
+        max_objects: int = 2,
+        cache_bytes: int = 1000 << 20,
+        mixture: Mixture = Mixture(),
     ) -> None:
         if frames < 1 or size < 32 or max_objects < 1:
             raise ValueError(
                 f"expected frames >= 1, size >= 32 and max_objects >= 1, got {frames}, {size} and {max_objects}"
             )
         self.frames, self.size, self.max_objects = frames, size, max_objects
-        self.material = Material(assets, cache_bytes)
-        self.kinds = [kind for kind in WEIGHTS if self._possible(kind)]
+        self.material, self.mixture = Material(assets, cache_bytes), mixture
+        self.kinds = [kind for kind in KINDS if mixture.of(kind) and self._possible(kind)]
+        if not self.kinds:
+            raise ValueError(
+                f"expected material for {mixture}, got none of it in {assets}; masklet.data.material lists it"
+            )
 
     def __getitem__(self, seed: int) -> Clip:
         return self.clip(seed)
@@ -80,7 +122,7 @@ class SyntheticClips:
         """The clip of this seed; every target is visible in its first frame."""
         cv2.setNumThreads(1)
         rng = np.random.default_rng(seed)
-        weights = np.array([WEIGHTS[kind] for kind in self.kinds])
+        weights = np.array([self.mixture.of(kind) for kind in self.kinds])
         kind = str(rng.choice(self.kinds, p=weights / weights.sum()))
         for _ in range(MAX_TRIES):
             frames_fhwc, masks_ofhw = self._attempt(rng, kind)
@@ -110,14 +152,14 @@ class SyntheticClips:
 
     def _usable(self, rng: np.random.Generator, masks_ofhw: np.ndarray) -> np.ndarray:
         """Some of the masks, at most `max_objects`, all with a reasonable area in the first frame."""
-        fit = np.flatnonzero([_recognisable(mask) for mask in masks_ofhw[:, 0]])
+        fit = np.flatnonzero([_recognisable(mask, self.mixture.min_area) for mask in masks_ofhw[:, 0]])
         return masks_ofhw[rng.permutation(fit)[: int(rng.integers(1, self.max_objects + 1))]]
 
     def _labelled(self, rng: np.random.Generator, kind: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Pictures (one, or one a frame), and for each the masks (o, h, w), uint8 0 or 255, of what may be tracked."""
         if kind == "photo":
             rgb, labels = self.material.person(rng)
-            return [rgb], [_person_and_parts(rng, labels, self.max_objects)]
+            return [rgb], [_person_or_parts(rng, labels, self.max_objects, self.mixture.parts)]
         if kind == "cells":
             rgb, labels = self.material.cells(rng)
             return [rgb], [_masks(labels, _largest_of_some(rng, labels, self.max_objects))]
@@ -138,6 +180,9 @@ class SyntheticClips:
         share = heavy_tailed(rng, 0.12, 0.4, 0.35) if kind == "cells" else heavy_tailed(rng, 0.5, 0.5, 1.6)
         if kind == "filmed":
             share = min(share, 1.0, MAX_ENLARGED * max(cv2.boundingRect(masks[0][0])[2:]) / size)
+        if kind in ("photo", "cells") and self.mixture.whole and rng.random() < self.mixture.whole:
+            share = 0.0
+            aspect = float(np.clip(aspect, *OF_PICTURE) * pictures[0].shape[1] / pictures[0].shape[0])
         placed = around(rng, pictures[0].shape[:2], aspect, masks[0][0], share)
         views_f33 = np.repeat(to_pixels(size, aspect)[None] @ placed, self.frames, axis=0)
         if kind != "filmed" or rng.random() < 0.5:
@@ -152,19 +197,19 @@ class SyntheticClips:
         return np.stack([rgb for rgb, _ in moved]), np.stack([mask for _, mask in moved], axis=1)
 
 
-def _recognisable(mask: np.ndarray) -> bool:
+def _recognisable(mask: np.ndarray, min_area: float) -> bool:
     """Whether a mask (h, w) has a reasonable area and is more than slivers."""
     area = mask.mean()
-    if not MIN_AREA <= area <= MAX_AREA:
+    if not min_area <= area <= MAX_AREA:
         return False
-    reach = max(1, len(mask) // 128)
+    reach = max(1, int(len(mask) * min(1 / 128, SLIVER * math.sqrt(area))))
     core = cv2.erode(mask.view(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     return core.mean() > SOLID * area
 
 
-def _person_and_parts(rng: np.random.Generator, labels: np.ndarray, most: int) -> np.ndarray:
-    """The whole person first in 60 of 100 cases, else garments or body parts; at most `most`, never overlapping."""
-    if rng.random() < 0.6:
+def _person_or_parts(rng: np.random.Generator, labels: np.ndarray, most: int, parts: float) -> np.ndarray:
+    """Garments or body parts by the given chance, at most `most`, else the whole person."""
+    if rng.random() < 1 - parts:
         return (labels > 0).astype(np.uint8)[None] * 255
     return _masks(labels, _largest_of_some(rng, labels, most))
 

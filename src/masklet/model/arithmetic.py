@@ -192,9 +192,10 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
 
 def _has_onednn(x: Tensor) -> bool:
-    """Whether oneDNN can be asked directly; a compiler chooses by itself."""
+    """Whether oneDNN can be asked directly: not for bfloat16 on every processor, and a compiler chooses by itself."""
     is_asked = x.device.type == "cpu" and not torch.compiler.is_compiling()
-    return is_asked and torch.backends.mkldnn.is_available()
+    knows = x.dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return is_asked and torch.backends.mkldnn.is_available() and knows
 
 
 def _ordered(conv: nn.Conv2d, x_bchw: Tensor) -> tuple[Tensor, Tensor | None]:

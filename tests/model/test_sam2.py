@@ -27,7 +27,7 @@ STAGES = tuple(MobileStage(2, 3, stride, 8, 1) for stride in (1, 2, 2, 2, 1, 2, 
 MOBILE = replace(
     HIERA,
     encoder=MobileConfig(stem=8, stages=STAGES),
-    memory=replace(HIERA.memory, pointers=0, keys_from_image=True),
+    memory=replace(HIERA.memory, pointers=0, keys_from_image=True, detailed=0.5),
     dates_pointers=False,
 )
 SAM20 = replace(HIERA, marks_absence=False, dates_pointers=False)

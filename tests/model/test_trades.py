@@ -29,9 +29,12 @@ HIERA = NetworkConfig(
     memory=MemoryConfig(channels=32, slots=6, pointers=4, layers=1, feedforward=64),
 )
 KEYED = replace(HIERA, memory=replace(HIERA.memory, pointers=0, keys_from_image=True), dates_pointers=False)
+DETAILED = replace(KEYED, memory=replace(KEYED.memory, detailed=0.25))
 
 
-@pytest.fixture(scope="module", params=[HIERA, KEYED], ids=["keys from memory", "keys from image"])
+@pytest.fixture(
+    scope="module", params=[HIERA, KEYED, DETAILED], ids=["keys from memory", "keys from image", "in part in detail"]
+)
 def network(request) -> SegmentationNetwork:
     torch.manual_seed(0)
     return SegmentationNetwork(request.param).eval()

@@ -26,7 +26,7 @@ SMALL = NetworkConfig(
 KEYED = replace(
     SMALL,
     keeps_shape=True,
-    memory=replace(SMALL.memory, pointers=0, keys_from_image=True, position_weight=0.0),
+    memory=replace(SMALL.memory, pointers=0, keys_from_image=True, position_weight=0.0, detailed=0.3),
     dates_pointers=False,
 )
 

@@ -116,6 +116,13 @@ def test_a_narrow_type_gives_the_same_values_from_ram_and_from_disk():
     assert torch.equal(in_ram[0].values, values.bfloat16().float())
 
 
+def test_whole_numbers_stay_what_they_are():
+    store = SpillingStore(Spill(ram_bytes=0), Sheet, dtypes={"features_ochw": torch.bfloat16})
+    store[0] = Sheet(torch.tensor([0, 2**24 + 1]))
+    assert store[0].values.tolist() == [0, 2**24 + 1]
+    assert store[0].values.dtype == torch.int64
+
+
 def test_a_row_of_a_batch_does_not_hold_the_batch():
     spill = Spill(ram_bytes=1 << 20)
     store = SpillingStore(spill, Sheet)

@@ -21,6 +21,7 @@ MAX_NUMBER = 8192
 MAX_ITEMS = 64
 ADDED = {"keeps_shape": False, "weighs_stability": False}
 """Fields of a network that files of earlier versions lack."""
+ADDED_TO_MEMORY = {"detailed": 1.0}
 
 
 def config_to_json(config: NetworkConfig) -> dict[str, Any]:
@@ -38,6 +39,9 @@ def config_from_json(values: object) -> NetworkConfig:
     """
     if isinstance(values, dict):
         values = {**ADDED, **values}
+        memory = values.get("memory")
+        if isinstance(memory, dict):
+            values["memory"] = {**ADDED_TO_MEMORY, **memory}
     config = _read_record(NetworkConfig, values, "config")
     if config.width % 64 or config.image_size % 32:
         raise CheckpointError(

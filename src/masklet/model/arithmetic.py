@@ -26,8 +26,8 @@ MANY_ROWS = 256
 """In float32 so many queries are compared at once even beyond that: oneDNN puts the keys into its own order anew for
 every product."""
 WINDOW = 256
-"""Up to so many queries, torch's fused attention is the faster one in float32; beyond so many queries and keys, in
-bfloat16 on tiles."""
+"""Up to so many queries, torch's fused attention is the faster one in float32, and without AVX-512 beyond them too;
+beyond so many queries and keys, in bfloat16 on tiles."""
 FEW = 16
 """One has few of what the other has so many times as many of."""
 FEW_ROWS = 64
@@ -85,9 +85,10 @@ class Arithmetic:
         n, m = query_bhnd.shape[2], key_bhmd.shape[2]
         if _are_few(m, n) or _are_few(n, m):
             return n < m
+        are_of_one_width = value_bhmc.shape[3] == query_bhnd.shape[3]
         if self.dtype == torch.float32:
-            return n <= WINDOW
-        return min(n, m) > WINDOW and value_bhmc.shape[3] == query_bhnd.shape[3] and self.has_tiles
+            return n <= WINDOW or (are_of_one_width and not processor_has_avx512())
+        return min(n, m) > WINDOW and are_of_one_width and self.has_tiles
 
     def convolve(self, x_bchw: Tensor, conv: nn.Conv2d, kept: Kept, limit: float | None = None) -> Tensor:
         """A convolution in ``dtype``; what is below 0 or above ``limit`` becomes these.
@@ -95,7 +96,7 @@ class Arithmetic:
         On a processor without gradients by oneDNN, with weights in its own order, which ``kept`` holds: to put them
         into it takes longer than many a convolution of a small network.
         """
-        if not self.by_products or not _has_onednn(x_bchw):
+        if not self.by_products or not _has_onednn(x_bchw, self.dtype):
             convolved_bchw = conv(x_bchw)
             return convolved_bchw if limit is None else F.hardtanh(convolved_bchw, 0.0, limit, inplace=True)
         x_bchw = x_bchw.to(self.dtype)
@@ -165,6 +166,11 @@ def processor_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
+def processor_has_avx512() -> bool:
+    """Whether it has AVX-512 and torch makes use of it."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 def processor_has_tiles() -> bool:
     """Whether it has AMX and the user does not keep oneDNN from it."""
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
@@ -186,15 +192,15 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     # Of numbers that do not lie side by side oneDNN takes its reference code, which is hundreds of times slower, and
     # torch would make one product for each row of the grid.
     x = x.contiguous()
-    if _has_onednn(x):
+    if _has_onednn(x, x.dtype):
         return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, "none", [], "")
     return F.linear(x, weight, bias)
 
 
-def _has_onednn(x: Tensor) -> bool:
+def _has_onednn(x: Tensor, dtype: torch.dtype) -> bool:
     """Whether oneDNN can be asked directly: not for bfloat16 on every processor, and a compiler chooses by itself."""
     is_asked = x.device.type == "cpu" and not torch.compiler.is_compiling()
-    knows = x.dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    knows = dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return is_asked and torch.backends.mkldnn.is_available() and knows
 
 

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from masklet.model.arithmetic import Computes, Kept, attend
+from masklet.model.detail import with_squares
 from masklet.model.layers import Drops, Linear
 from masklet.model.positions import Rotation, quarter_turn, rotate
 
@@ -99,6 +100,8 @@ class Shifts:
     table_sc: Tensor
     """Whose rows they are."""
     rows: tuple[int, ...]
+    squares_hw: tuple[int, int] | None = None
+    """Of each grid's cells, if the means over its squares follow them (``detail.with_squares``)."""
 
 
 class RotaryAttention(Attention):
@@ -152,13 +155,16 @@ class RotaryAttention(Attention):
         """
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._made_shifts(shifts, placed.rotation)
-        kind, parts = (self.arithmetic.dtype, shifts.rows, placed.rotation), [shifts.table_sc, self.key.weight]
+        kind = (self.arithmetic.dtype, shifts.rows, placed.rotation, shifts.squares_hw)
+        parts = [shifts.table_sc, self.key.weight]
         return self.kept_shifts.get(kind, parts, lambda: self._made_shifts(shifts, placed.rotation))
 
     def _made_shifts(self, shifts: Shifts, rotation: Rotation) -> Tensor:
         shift_hg1d = rearrange(F.linear(shifts.shift_gc, self.key.weight), "g (h d) -> h g 1 d", h=self.heads)
         cells = len(rotation.angles_nc)
         turned_hgnd = rotate(shift_hg1d.expand(-1, -1, cells, -1), rotation.angles_nc)
+        if shifts.squares_hw:
+            turned_hgnd = with_squares(turned_hgnd, *shifts.squares_hw)
         return turned_hgnd.flatten(1, 2)[None].to(self.arithmetic.dtype)
 
     @property

@@ -86,6 +86,9 @@ class MemoryConfig:
     """Share of the sine position that is added to the frame's features before the first layer."""
     keys_from_image: bool = False
     """Match the frame with the image features of the memory's frame instead of the memory's own features."""
+    detailed: float = 1.0
+    """Share of a memory that is attended to in detail, in squares of 2 x 2 cells: where the outline is, then inside. Of
+    other squares the mean is. 1: all of it. For ``keys_from_image`` alone."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ PICO = NetworkConfig(
     decoder_heads=4,
     decoder_feedforward=512,
     memory=MemoryConfig(
-        slots=5, pointers=0, layers=2, heads=2, feedforward=512, position_weight=0.0, keys_from_image=True
+        slots=5, pointers=0, layers=2, heads=2, feedforward=512, position_weight=0.0, keys_from_image=True, detailed=0.2
     ),
     dates_pointers=False,
     sketches_prompts=True,

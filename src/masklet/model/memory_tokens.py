@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from masklet.model.attention import Shifts
 from masklet.model.config import NetworkConfig
+from masklet.model.detail import counted_as, places_of, taken, with_squares
 from masklet.model.memory_attention import KnownKeys, MemoryTokens, grid_tokens
-from masklet.model.outputs import Recollection
+from masklet.model.outputs import FrameMemory, Recollection
 from masklet.model.positions import sine_grid, sine_scalar
 
 
@@ -83,17 +84,47 @@ class KeysFromImage(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.width)
         self.age = nn.Parameter(torch.zeros(config.memory.slots, config.width))
+        self.detailed = config.memory.detailed
+
+    @property
+    def chooses_places(self) -> bool:
+        """Whether memories are kept in detail at some places only."""
+        return self.detailed < 1 and self.pooled == 1
 
     def tokens(self, stride16_bchw: Tensor) -> Tensor:
         """What a frame's keys are projected from: (b, n, c)."""
         return self.norm(grid_tokens(stride16_bchw, self.pooled))
 
+    def places(self, belief_o1hw: Tensor) -> Tensor | None:
+        """``FrameMemory.places_om`` for the probability (o, 1, h, w) that a pixel of the canvas is inside."""
+        return places_of(belief_o1hw, self.detailed) if self.chooses_places else None
+
     def forward(self, recollection: Recollection) -> MemoryTokens:
         slots, memories = zip(*recollection.maps, strict=True)
-        values_omc = torch.cat([grid_tokens(memory.features_ochw, self.pooled) for memory in memories], dim=1)
         keys = [memory.keys_olhnd for memory in memories if memory.keys_olhnd is not None]
         assert len(keys) == len(memories), "this network remembers image features"
+        places = [memory.places_om for memory in memories if memory.places_om is not None]
+        if places:
+            return self._at_places(slots, memories, keys, places)
+        values_omc = torch.cat([grid_tokens(memory.features_ochw, self.pooled) for memory in memories], dim=1)
         rows = max(map(len, keys))
         keys_olhmd = torch.cat([key.expand(rows, -1, -1, -1, -1) for key in keys], dim=3)
         ages = Shifts(self.age[list(slots)], self.age, slots)
         return MemoryTokens(KnownKeys(keys_olhmd, ages), values_omc, unplaced=0, pooled=self.pooled)
+
+    def _at_places(
+        self,
+        slots: tuple[int, ...],
+        memories: tuple[FrameMemory, ...],
+        keys: list[Tensor],
+        places: list[Tensor],
+    ) -> MemoryTokens:
+        h, w = memories[0].features_ochw.shape[-2:]
+        cells_onc = [grid_tokens(memory.features_ochw) for memory in memories]
+        values = [taken(with_squares(x_onc, h, w), some) for x_onc, some in zip(cells_onc, places, strict=True)]
+        keys_olhmd = torch.cat([taken(key, some) for key, some in zip(keys, places, strict=True)], dim=3)
+        each = keys[0].shape[3]
+        at = torch.cat([some + number * each for number, some in enumerate(places)], dim=1)
+        ages = Shifts(self.age[list(slots)], self.age, slots, squares_hw=(h, w))
+        counted_m = counted_as(h, w, self.detailed, len(memories), keys_olhmd.device)
+        return MemoryTokens(KnownKeys(keys_olhmd, ages, at), torch.cat(values, dim=1), unplaced=0, counted_m=counted_m)

@@ -110,6 +110,8 @@ class FrameMemory(_Tensors):
     pointer_oc: Tensor
     keys_olhnd: Tensor | None = None
     """``ImageFeatures.keys_blhnd`` of the frame. One row stands for all objects."""
+    places_om: Tensor | None = None
+    """Where it is attended to, if not everywhere alike (``detail.places_of``)."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from masklet.model.arithmetic import Computes, choose_arithmetic
 from masklet.model.config import HieraConfig, NetworkConfig
+from masklet.model.detail import with_squares
 from masklet.model.hiera import Hiera
 from masklet.model.layers import AbsentMark, Mlp, NoMark
 from masklet.model.mask_decoder import MaskDecoder
@@ -121,6 +122,8 @@ class SegmentationNetwork(nn.Module):
         tokens_bnc = self.memory_tokens.tokens(features.stride16_bchw)
         h, w = features.stride16_bchw.shape[-2:]
         keys_blhnd = self.memory_attention.project_keys(tokens_bnc, h, w, self.memory_tokens.pooled)
+        if self.memory_tokens.chooses_places:
+            keys_blhnd = with_squares(keys_blhnd, h, w)
         return replace(features, keys_blhnd=keys_blhnd)
 
     def without_memory(self, features: ImageFeatures) -> Tensor:
@@ -208,7 +211,9 @@ class SegmentationNetwork(nn.Module):
         """As ``remember``, from the probability (o, 1, h, w) that a pixel of the canvas is inside."""
         memory_ochw = self.memory_encoder(features.stride16_bchw, (2 * belief_o1hw - 1) * MASK_LOGIT)
         memory_ochw = self.mark_absent(memory_ochw, mask.presence_o)
-        return FrameMemory(memory_ochw, mask.pointer_oc, features.keys_blhnd)
+        tokens = self.memory_tokens
+        places_om = tokens.places(belief_o1hw) if isinstance(tokens, KeysFromImage) else None
+        return FrameMemory(memory_ochw, mask.pointer_oc, features.keys_blhnd, places_om)
 
     def _in_groups(self, objects: int, features: ImageFeatures, work: Callable[[slice], Some]) -> Some:
         """Work on the rows of o objects. On a processor where nothing learns, some objects follow the others."""

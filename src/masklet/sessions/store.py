@@ -142,7 +142,7 @@ class SpillingStore(MutableMapping[int, T], Generic[T]):
             assert place is not None, "what is not in RAM is in the file"
             record = self._kind(**safetensors.torch.load(self._spill.read(place)))
             self._spill.remember(self, key, record)
-        return self._kind(**{k: v.to(self._device, self._dtype or v.dtype) for k, v in tensors_of(record).items()})
+        return self._kind(**{k: v.to(self._device, self._unpacked(v)) for k, v in tensors_of(record).items()})
 
     def __delitem__(self, key: int) -> None:
         self._drop_place(key)
@@ -173,6 +173,10 @@ class SpillingStore(MutableMapping[int, T], Generic[T]):
         packed = tensor.detach().to(self._held_on, self._dtypes.get(name, tensor.dtype))
         is_view = packed.untyped_storage().nbytes() != packed.nbytes
         return packed.clone(memory_format=torch.contiguous_format) if is_view else packed
+
+    def _unpacked(self, packed: Tensor) -> torch.dtype:
+        """What a tensor comes out as: whole numbers as they are."""
+        return packed.dtype if self._dtype is None or not packed.is_floating_point() else self._dtype
 
     def _drop_place(self, key: int) -> None:
         place = self._places.get(key)

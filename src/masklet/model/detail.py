@@ -1,0 +1,74 @@
+"""Memories in detail where the object and its outline are, and coarse elsewhere.
+
+A map of cells is followed by the means of its squares of 2 x 2 cells, as in the first step of a pyramid. Of every
+square either the four cells are remembered or the mean, which counts as much as all four of them (arXiv 2411.18933).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIDE = 2
+"""Of a square, in cells."""
+STRIDE = 16
+"""Of a cell, in pixels."""
+INSIDE = 0.3
+"""What the middle of an object counts, where its outline counts 1."""
+
+
+def squares_of(x_nd: Tensor, h: int, w: int) -> Tensor:
+    """(..., h * w, d) -> the mean of each square (..., h * w / 4, d), row by row like the cells."""
+    rows_columns = (h // SIDE, SIDE, w // SIDE, SIDE)
+    return x_nd.unflatten(-2, rows_columns).mean(dim=(-4, -2)).flatten(-3, -2)
+
+
+def with_squares(x_nd: Tensor, h: int, w: int) -> Tensor:
+    """(..., h * w, d) -> the cells, then their squares (..., h * w * 5 / 4, d)."""
+    return torch.cat([x_nd, squares_of(x_nd, h, w)], dim=-2)
+
+
+def detailed_squares(h: int, w: int, share: float) -> int:
+    """How many squares of h x w cells a share of them is: at least one, unless the share is none."""
+    return math.ceil(share * (h // SIDE) * (w // SIDE))
+
+
+def places_of(belief_o1hw: Tensor, share: float) -> Tensor:
+    """Where the memories of a frame are taken from, as indices into ``with_squares``: (o, m).
+
+    ``belief_o1hw`` is the probability that a pixel of the canvas is inside. A share of the squares is kept in detail:
+    those with most of an outline in or beside them, then those inside. Their cells come first, then the other squares.
+    """
+    inside_o1rc = F.avg_pool2d(belief_o1hw, SIDE * STRIDE)
+    around_o1rc = F.avg_pool2d(inside_o1rc, 3, stride=1, padding=1)
+    rows, columns = inside_o1rc.shape[-2:]
+    interest_os = (4 * around_o1rc * (1 - around_o1rc) + INSIDE * inside_o1rc).flatten(1)
+    order_os = interest_os.argsort(dim=1, descending=True, stable=True)
+    detailed = detailed_squares(SIDE * rows, SIDE * columns, share)
+    cells_s4 = _cells(rows, columns, belief_o1hw.device)
+    cells_om = cells_s4[order_os[:, :detailed]].flatten(1)
+    return torch.cat([cells_om, order_os[:, detailed:] + cells_s4.numel()], dim=1)
+
+
+def counted_as(h: int, w: int, share: float, frames: int, device: torch.device) -> Tensor:
+    """What is added to the scores of the keys of so many frames, (m,): the logarithm of the cells behind each."""
+    detailed = detailed_squares(h, w, share)
+    counts = torch.tensor([1.0, float(SIDE * SIDE)], device=device)
+    repeats = torch.tensor([SIDE * SIDE * detailed, (h // SIDE) * (w // SIDE) - detailed], device=device)
+    return counts.log().repeat_interleave(repeats).repeat(frames)
+
+
+def taken(x_bknd: Tensor, places_om: Tensor) -> Tensor:
+    """What is at each object's places on the last axis but one: (b or 1, ..., n, d) -> (o, ..., m, d)."""
+    shared = len(x_bknd) == 1
+    rows = [x_bknd[0 if shared else row].index_select(-2, places_m) for row, places_m in enumerate(places_om)]
+    return rows[0][None] if len(rows) == 1 else torch.stack(rows)
+
+
+def _cells(rows: int, columns: int, device: torch.device) -> Tensor:
+    """The four cells of each of rows x columns squares: (rows * columns, 4)."""
+    numbers = torch.arange(SIDE * rows * SIDE * columns, device=device)
+    return numbers.view(rows, SIDE, columns, SIDE).transpose(1, 2).reshape(-1, SIDE * SIDE)

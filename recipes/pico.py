@@ -63,15 +63,17 @@ def recipe(
     """
     moving = SyntheticClips(assets, frames=frames, size=size, max_objects=objects)
     still = SyntheticClips(assets, frames=1, size=size, max_objects=objects)
-    whole = SyntheticClips(assets, frames=1, size=labelled_size, max_objects=objects, mixture=LABELLED)
+    sources = [
+        Source(moving.clip, clips=clips, weight=1 - still_share, name="clips"),
+        Source(Stills(still.clip, views), stills, weight=still_share * (1 - labelled), name="stills"),
+    ]
+    if labelled:
+        whole = SyntheticClips(assets, frames=1, size=labelled_size, max_objects=objects, mixture=LABELLED)
+        sources.append(Source(Stills(whole.clip, views), stills // 2, still_share * labelled, name="labelled"))
     return Recipe(
         config=with_image_size(PICO, size),
         start=StartFrom(weights) if weights else start_pico,
-        sources=(
-            Source(moving.clip, clips=clips, weight=1 - still_share, name="clips"),
-            Source(Stills(still.clip, views), stills, weight=still_share * (1 - labelled), name="stills"),
-            Source(Stills(whole.clip, views), stills // 2, weight=still_share * labelled, name="labelled"),
-        ),
+        sources=tuple(sources),
         schedule=Trapezoid(steps=steps, warmup=50, decay=steps // 2),
         rates=Rates(heads=rate, trunk=rate / 5, weight_decay=0.05, frozen=FIRST_STAGES),
         simulation=Simulation(

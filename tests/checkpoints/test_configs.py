@@ -24,7 +24,8 @@ def test_a_configuration_survives_json(config: NetworkConfig):
     [
         ({"width": 10**9}, r"config\.width is 1000000000; expected an integer from 0 to 8192"),
         ({"width": "256"}, r"config\.width is '256'"),
-        ({"width": 100}, r"width is 100 .* multiples of 64"),
+        ({"width": 100}, r"width is 100, .* multiples of 64"),
+        ({"still_size": 100}, r"still_size 100; expected multiples"),
         ({"depth": 3}, r"unknown fields \['depth'\]"),
         ({"encoder": {"kind": "os.system"}}, r"config\.encoder\.kind is 'os\.system'; expected one of hiera, mobile"),
         ({"memory": []}, r"config\.memory is \[\]; expected an object"),
@@ -37,11 +38,17 @@ def test_absurd_values_are_refused_by_name(change: dict[str, object], message: s
         config_from_json({**config_to_json(TINY), **change})
 
 
-@pytest.mark.parametrize("name", ["keeps_shape", "weighs_stability"])
+@pytest.mark.parametrize("name", ["still_size", "keeps_shape", "weighs_stability"])
 def test_files_of_earlier_versions_need_not_tell_of_what_their_networks_do_not_do(name: str):
     values = config_to_json(TINY)
     del values[name]
     assert not getattr(config_from_json(values), name)
+
+
+def test_files_of_earlier_versions_remember_everything_in_detail():
+    values = config_to_json(TINY)
+    del values["memory"]["detailed"]
+    assert config_from_json(values).memory.detailed == 1
 
 
 def test_missing_fields_are_named():

@@ -89,8 +89,9 @@ def test_the_memory_that_a_step_needs_is_told_without_taking_one(
     monkeypatch.setattr("masklet.training.footprint.SIDES", (32, 64))
     result = finetune(start, "--data", write_pictures(tmp_path, 2), "--out", tmp_path / "out", "--count-bytes")
     assert result.exit_code == 0, result.output
-    names = [line.split()[0] for line in result.stdout.splitlines()]
-    assert names == ["parameters", "gradients", "optimiser", "activations", "together"]
+    head, *lines = [line.split() for line in result.stdout.splitlines()]
+    assert head == ["GiB", "float32", "bfloat16"]
+    assert [name for name, *_ in lines] == ["parameters", "gradients", "optimiser", "activations", "together"]
     assert not (tmp_path / "out").exists()
 
 

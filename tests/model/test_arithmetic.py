@@ -73,6 +73,24 @@ def test_linear_layers_give_what_torch_gives(way, rows: int):
     assert_close(way[0].linear(x, weight, None), F.linear(x, weight), way[1])
 
 
+@pytest.mark.parametrize(("then", "activation"), [("relu", F.relu), ("gelu", F.gelu)])
+@pytest.mark.parametrize("rows", [3, 200])
+def test_linear_layers_end_with_their_activation(way, rows: int, then, activation):
+    x, weight, bias = torch.randn(2, rows, 48), torch.randn(32, 48), torch.randn(32)
+    expected = activation(F.linear(x, weight, bias))
+    for how, tolerance in (way, (PLAIN, 1e-6)):
+        assert_close(how.linear(x, weight, bias, then=then), expected, tolerance)
+
+
+def test_processors_whose_onednn_knows_no_bfloat16_compute_in_it_by_torch(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    for name in ("_linear_pointwise", "_convolution_pointwise"):
+        monkeypatch.setattr(torch.ops.mkldnn, name, lambda *given: pytest.fail("oneDNN was asked"))
+    x, weight = torch.randn(200, 48), torch.randn(32, 48)
+    assert_close(BFLOAT16.linear(x, weight, None), F.linear(x, weight), 3e-2)
+    assert_close(*both(Convolution(torch.nn.Conv2d(8, 16, 1)), BFLOAT16, torch.randn(1, 8, 12, 12)), 3e-2)
+
+
 def test_few_rows_are_not_rounded():
     x, weight = torch.randn(8, 48), torch.randn(32, 48)
     assert torch.equal(BFLOAT16.linear(x, weight, None), F.linear(x, weight))
@@ -117,6 +135,19 @@ def test_many_queries_get_the_same_with_tiles_and_without(has_tiles: bool, monke
     monkeypatch.setattr(arithmetic, "processor_has_tiles", lambda: has_tiles)
     query, key, value = (torch.randn(1, 2, 300, 16) for _ in range(3))
     assert_close(BFLOAT16.attend(query, key, value), F.scaled_dot_product_attention(query, key, value), 3e-2)
+
+
+@pytest.mark.parametrize("has_avx512", [True, False])
+@pytest.mark.parametrize("width", [16, 8])
+def test_many_queries_in_float32_get_the_same_with_avx_512_and_without(has_avx512: bool, width: int, monkeypatch):
+    monkeypatch.setattr(arithmetic, "processor_has_avx512", lambda: has_avx512)
+    query, key, value = torch.randn(1, 2, 300, 16), torch.randn(1, 2, 300, 16), torch.randn(1, 2, 300, width)
+    expected = F.scaled_dot_product_attention(query, key, value)
+    made_of_products = []
+    large_heads = arithmetic._large_heads
+    monkeypatch.setattr(arithmetic, "_large_heads", lambda *given: made_of_products.append(1) or large_heads(*given))
+    assert_close(EXACT.attend(query, key, value), expected, 1e-5)
+    assert bool(made_of_products) == (has_avx512 or width < 16)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from safetensors.torch import load_file, save_file
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Box, Mask, Points
 from masklet.sessions.image import ImageSession
+from masklet.sessions.video import VideoSession
+
+from .conftest import KEYED, make_network
 
 CLICK = Points((15, 20))
 
@@ -34,6 +37,16 @@ def test_a_click_gives_three_masks_or_one(session: ImageSession):
     assert one.masks.shape == (1, 48, 80)
     assert np.array_equal(three.masks, three.logits > 0)
     assert [rle["size"] for rle in three.rle()] == [[48, 80]] * 3
+
+
+def test_a_network_may_see_still_pictures_larger_than_frames_of_videos(clip: list[np.ndarray]):
+    network = make_network(replace(KEYED, still_size=128))
+    session = ImageSession(network)
+    session.set_image(clip[0])
+    assert session.features.canvas_hw == replace(KEYED, image_size=128).canvas((48, 80))
+    assert session.predict(CLICK).low_res.shape[1:] == replace(KEYED, image_size=128).low_res_hw((48, 80))
+    with VideoSession(network, clip) as video:
+        assert video.prompt(0, 1, CLICK).low_res_ohw.shape[1:] == KEYED.low_res_hw((48, 80))
 
 
 def test_the_best_candidate_is_that_of_the_highest_predicted_iou(session: ImageSession):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from masklet.model.outputs import MaskPrediction
-from masklet.training.losses import LossWeights, dice, focal, hard_pixels, prediction_loss, true_iou
+from masklet.training.losses import LossWeights, dice, focal, hard_pixels, prediction_loss, prediction_terms, true_iou
 
 HERE, AWAY = torch.tensor([True]), torch.tensor([False])
 HALF = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
@@ -66,7 +66,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
         + 2 * abs(0.25 - 1.0)
         + 5 * math.log1p(math.exp(-1.5))
     )
-    loss_o = prediction_loss(predicted(one, iou=0.25, presence=1.5), HALF, weights, HERE)
+    prediction = predicted(one, iou=0.25, presence=1.5)
+    loss_o = prediction_loss(prediction, HALF, weights, HERE)
+    assert {*prediction_terms(prediction, HALF, weights, HERE)} == {"focal", "dice", "hard_pixels", "iou", "presence"}
     assert loss_o.shape == (1,)
     assert loss_o.item() == pytest.approx(expected.item())
 

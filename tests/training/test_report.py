@@ -35,6 +35,7 @@ def test_a_run_leaves_settings_log_curve_and_board(recipe: Recipe, tmp_path: Pat
     assert Image.open(tmp_path / "curve.png").width > 500
     board = EventAccumulator(str(tmp_path / "board")).Reload()
     assert {"loss", "rate", "gradient", "waited"} <= set(board.Tags()["scalars"])
+    assert {"terms/dice", "terms/focal", "terms/iou", "terms/presence"} <= set(board.Tags()["scalars"])
     assert [event.value for event in board.Scalars("rate")] == pytest.approx([record["rate"] for record in records])
 
 

@@ -19,7 +19,7 @@ MAX_JSON = 1 << 20
 MAX_NUMBER = 8192
 """No size of a network is larger; a file cannot make us build something absurd."""
 MAX_ITEMS = 64
-ADDED = {"keeps_shape": False, "weighs_stability": False}
+ADDED = {"still_size": 0, "keeps_shape": False, "weighs_stability": False}
 """Fields of a network that files of earlier versions lack."""
 ADDED_TO_MEMORY = {"detailed": 1.0}
 
@@ -43,9 +43,10 @@ def config_from_json(values: object) -> NetworkConfig:
         if isinstance(memory, dict):
             values["memory"] = {**ADDED_TO_MEMORY, **memory}
     config = _read_record(NetworkConfig, values, "config")
-    if config.width % 64 or config.image_size % 32:
+    if config.width % 64 or config.image_size % 32 or config.still_size % 32:
         raise CheckpointError(
-            f"width is {config.width} and image_size {config.image_size}; expected multiples of 64 and of 32"
+            f"width is {config.width}, image_size {config.image_size} and still_size {config.still_size}; expected "
+            "multiples of 64, of 32 and of 32"
         )
     return config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,13 +155,18 @@ def reports(*datasets: Dataset) -> list[str]:
 
 
 def told_bytes(recipe: Recipe, settings: FineTuning) -> str:
-    """A line for each thing that needs memory in the dearest step."""
-    from dataclasses import asdict
+    """A line for each thing that needs memory in the dearest step, in float32 and as on a graphics card."""
+    in_float32, in_bfloat16 = (needed_bytes(replace(recipe, bfloat16=rounds), settings) for rounds in (False, True))
+    lines = [f"{'GiB':<12}{'float32':>9}{'bfloat16':>10}"]
+    lines += [f"{name:<12}{count / GIB:9.2f}{in_bfloat16[name] / GIB:10.2f}" for name, count in in_float32.items()]
+    return "\n".join(lines)
 
+
+def needed_bytes(recipe: Recipe, settings: FineTuning) -> dict[str, int]:
+    """What the dearest step needs, by what it is for, and together."""
     from masklet.training.footprint import footprint
 
     kinds = {(1, settings.clips), (settings.frames, settings.clips_of_many_frames)}
     steps = (footprint(recipe, frames=frames, clips=clips, objects=settings.objects) for frames, clips in kinds)
     needed = max(steps, key=lambda step: step.total)
-    lines = {**asdict(needed), "together": needed.total}
-    return "\n".join(f"{name:<12}{count / GIB:8.2f} GiB" for name, count in lines.items())
+    return {**asdict(needed), "together": needed.total}

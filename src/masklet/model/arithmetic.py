@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from masklet.model.precision import PRECISIONS, Precision
 
 Made = TypeVar("Made")
+Activation = Literal["none", "relu", "gelu"]
+"""What a linear layer can end with, by oneDNN's names."""
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
 
 SCORES_BYTES = 8 << 20
 """Attention's scores that are held at once: they shall stay in the processor's cache."""
@@ -52,16 +56,18 @@ class Arithmetic:
         is_asked = self.on_processor and self.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
         return is_asked and processor_has_tiles()
 
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, kept: Kept | None = None) -> Tensor:
+    def linear(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, kept: Kept | None = None, then: Activation = "none"
+    ) -> Tensor:
         """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows. ``kept`` holds rounded parameters."""
         if self == PLAIN or torch.is_grad_enabled():
-            return F.linear(x, weight, bias)
+            return ACTIVATIONS[then](F.linear(x, weight, bias))
         if x.numel() <= FEW_ROWS * x.shape[-1]:
-            return F.linear(x.to(weight.dtype), weight, bias)
+            return ACTIVATIONS[then](F.linear(x.to(weight.dtype), weight, bias))
         parts = [weight] if bias is None else [weight, bias]
         if kept is not None and self.dtype != weight.dtype:
             parts = kept.get(self.dtype, parts, lambda: [part.to(self.dtype) for part in parts])
-        return processor_linear(x.to(self.dtype), *(part.to(self.dtype) for part in parts))
+        return processor_linear(x.to(self.dtype), *(part.to(self.dtype) for part in parts), then=then)
 
     def attend(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None = None) -> Tensor:
         """Scaled dot-product attention without gradients: (b, h, n, c).
@@ -183,8 +189,8 @@ def gpu_has_bfloat16(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear``; on a processor by oneDNN, where torch has it.
+def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: Activation = "none") -> Tensor:
+    """``F.linear`` and an activation; on a processor in one go by oneDNN, where torch has it.
 
     In float32 torch itself would ask the linear algebra library; in bfloat16 it would write the bias first and then
     add the product to it.
@@ -193,8 +199,8 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     # torch would make one product for each row of the grid.
     x = x.contiguous()
     if _has_onednn(x, x.dtype):
-        return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, "none", [], "")
-    return F.linear(x, weight, bias)
+        return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, then, [], "none")
+    return ACTIVATIONS[then](F.linear(x, weight, bias))
 
 
 def _has_onednn(x: Tensor, dtype: torch.dtype) -> bool:

@@ -99,6 +99,8 @@ class NetworkConfig:
     encoder: HieraConfig | MobileConfig
     image_size: int = 1024
     """Side of the square that pictures are resized to, in pixels."""
+    still_size: int = 0
+    """The same for pictures that stand for themselves, whose encoding is no part of a race; 0: as ``image_size``."""
     keeps_shape: bool = False
     """Pictures are resized to about as many pixels as that square has, but in their own shape, and in a quick way.
     For networks of our own: the published ones learned from squares."""
@@ -119,6 +121,11 @@ class NetworkConfig:
     weighs_stability: bool = False
     """A mask's predicted IoU is multiplied by how little the mask changes with its threshold: a small network often
     predicts a high IoU for a mask that it is not sure of."""
+
+    @property
+    def for_stills(self) -> NetworkConfig:
+        """The same network for pictures that are no frames of a video."""
+        return replace(self, image_size=self.still_size or self.image_size)
 
     @property
     def cells(self) -> int:

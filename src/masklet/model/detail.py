@@ -6,6 +6,7 @@ square either the four cells are remembered or the mean, which counts as much as
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -22,8 +23,10 @@ INSIDE = 0.3
 
 def squares_of(x_nd: Tensor, h: int, w: int) -> Tensor:
     """(..., h * w, d) -> the mean of each square (..., h * w / 4, d), row by row like the cells."""
-    rows_columns = (h // SIDE, SIDE, w // SIDE, SIDE)
-    return x_nd.unflatten(-2, rows_columns).mean(dim=(-4, -2)).flatten(-3, -2)
+    split = x_nd.unflatten(-2, (h // SIDE, SIDE, w // SIDE, SIDE))
+    columns = (split.select(-4, row).select(-2, column) for row in range(SIDE) for column in range(SIDE))
+    # A reduction over axes that lie apart is ten times slower on processors.
+    return functools.reduce(torch.add, columns).mul(1 / SIDE**2).flatten(-3, -2)
 
 
 def with_squares(x_nd: Tensor, h: int, w: int) -> Tensor:

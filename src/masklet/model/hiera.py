@@ -123,7 +123,7 @@ class HieraBlock(nn.Module):
         self.norm1 = nn.LayerNorm(shape.width, eps=1e-6)
         self.attention = WindowAttention(shape)
         self.norm2 = nn.LayerNorm(shape.out_width, eps=1e-6)
-        self.mlp = Mlp(shape.out_width, HIDDEN_RATIO * shape.out_width, shape.out_width, layers=2, activation=F.gelu)
+        self.mlp = Mlp(shape.out_width, HIDDEN_RATIO * shape.out_width, shape.out_width, layers=2, activation="gelu")
         self.drop = DropPath()
         self.shortcut = Linear(shape.width, shape.out_width) if shape.width != shape.out_width else nn.Identity()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masklet.model.arithmetic import Computes, Kept
+from masklet.model.arithmetic import Activation, Computes, Kept
 
 HIDDEN_NUMBERS = 1 << 21
 """Numbers between two layers that are held at once where nothing learns: they shall stay in the processor's cache."""
@@ -41,8 +40,8 @@ class Linear(nn.Linear, Computes):
         super().__init__(inputs, outputs)
         self.kept = Kept()
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
-        return self.arithmetic.linear(input, self.weight, self.bias, self.kept)
+    def forward(self, input: Tensor, then: Activation = "none") -> Tensor:  # noqa: A002 (the name is torch's)
+        return self.arithmetic.linear(input, self.weight, self.bias, self.kept, then)
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -84,7 +83,7 @@ class Depthwise(nn.Conv2d):
 class Mlp(nn.Module, Drops):
     """``layers`` linear layers with an activation between them."""
 
-    def __init__(self, width: int, hidden: int, out: int, layers: int, activation: Callable[[Tensor], Tensor] = F.relu):
+    def __init__(self, width: int, hidden: int, out: int, layers: int, activation: Activation = "relu"):
         super().__init__()
         widths = [width, *[hidden] * (layers - 1), out]
         self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
@@ -99,7 +98,7 @@ class Mlp(nn.Module, Drops):
 
     def _think(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = self.drop(self.activation(layer(x)))
+            x = self.drop(layer(x, self.activation))
         return self.layers[-1](x)
 
 

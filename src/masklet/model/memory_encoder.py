@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masklet.model.layers import Depthwise, LayerNorm2d, Linear
@@ -24,7 +23,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         y_bhwc = self.norm(self.filter(x_bchw)).permute(0, 2, 3, 1)
-        y_bhwc = self.scale * self.narrow(F.gelu(self.widen(y_bhwc)))
+        y_bhwc = self.scale * self.narrow(self.widen(y_bhwc, "gelu"))
         return x_bchw + y_bhwc.permute(0, 3, 1, 2)
 
 

@@ -29,7 +29,7 @@ def traded(network: SegmentationNetwork, trades: Trades) -> SegmentationNetwork:
 def _resize(network: SegmentationNetwork, side: int) -> None:
     if side < TRUNK_STRIDE or side % TRUNK_STRIDE:
         raise ValueError(f"image_size must be a multiple of {TRUNK_STRIDE} pixels, got {side}")
-    network.config = replace(network.config, image_size=side)
+    network.config = replace(network.config, image_size=side, still_size=0)
 
 
 def _keep_slots(network: SegmentationNetwork, slots: int) -> None:

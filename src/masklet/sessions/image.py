@@ -71,7 +71,7 @@ class ImageSession:
             raise ValueError("expected at least one picture, got an empty list")
         image_hws = [(p.shape[0], p.shape[1]) for p in pictures]
         config, device = self.network.config, self.network.device
-        canvas = config.common_canvas(image_hws)
+        canvas = config.for_stills.common_canvas(image_hws)
         tensors = [picture_tensor(p, config, device, canvas) for p in pictures]
         self._features = replace(self.network.encode_image(torch.cat(tensors)), keys_blhnd=None)
         self._image_hws = image_hws
@@ -158,7 +158,7 @@ class ImageSession:
 
     def _shapes(self, image_hws: Sequence[tuple[int, int]]) -> dict[str, tuple[int, ...]]:
         config, count = self.network.config, len(image_hws)
-        height, width = config.common_canvas(image_hws)
+        height, width = config.for_stills.common_canvas(image_hws)
         channels = {16: config.width, 8: config.mask_channels[0], 4: config.mask_channels[1]}
         return {f"stride{stride}_bchw": (count, c, height // stride, width // stride) for stride, c in channels.items()}
 

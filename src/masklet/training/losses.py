@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -62,27 +63,41 @@ def true_iou(logits_okhw: Tensor, target_o1hw: Tensor) -> Tensor:
     return torch.where(union > 0, overlap / union.clamp(min=1), 1.0)
 
 
-def mask_losses(logits_okhw: Tensor, target_o1hw: Tensor, weights: LossWeights) -> Tensor:
-    """Weighted loss of every candidate mask: (o, k)."""
-    terms = weights.dice * dice(logits_okhw, target_o1hw)
+def mask_terms(logits_okhw: Tensor, target_o1hw: Tensor, weights: LossWeights) -> dict[str, Tensor]:
+    """Weighted terms of every candidate mask, (o, k) each."""
+    terms = {"dice": weights.dice * dice(logits_okhw, target_o1hw)}
     if weights.focal:
-        terms = terms + weights.focal * focal(logits_okhw, target_o1hw)
+        terms["focal"] = weights.focal * focal(logits_okhw, target_o1hw)
     if weights.hard_pixels:
-        terms = terms + weights.hard_pixels * hard_pixels(logits_okhw, target_o1hw, weights.hard_share)
+        terms["hard_pixels"] = weights.hard_pixels * hard_pixels(logits_okhw, target_o1hw, weights.hard_share)
     return terms
 
 
 def prediction_loss(prediction: MaskPrediction, target_o1hw: Tensor, weights: LossWeights, present_o: Tensor) -> Tensor:
-    """Loss of every object, (o,), for logits at the target's size.
+    """Loss of every object, (o,): the sum of ``prediction_terms``."""
+    return total(prediction_terms(prediction, target_o1hw, weights, present_o))
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of all terms."""
+    return torch.stack([*terms.values()]).sum(0)
+
+
+def prediction_terms(
+    prediction: MaskPrediction, target_o1hw: Tensor, weights: LossWeights, present_o: Tensor
+) -> dict[str, Tensor]:
+    """Weighted terms of the loss of every object, (o,) each, for logits at the target's size.
 
     Of several candidates only the one with the lowest mask loss is trained, but the IoU of all. Where the object is
     absent (``present_o`` is False) only its presence counts. Reduced targets may have no pixel that is mostly inside
     although the object is there: then there is no IoU to be learned.
     """
     logits_okhw = prediction.logits_okhw.float()
-    mask_o = mask_losses(logits_okhw, target_o1hw, weights).min(dim=1).values
+    of_masks = mask_terms(logits_okhw, target_o1hw, weights)
+    best_o1 = total(of_masks).argmin(dim=1, keepdim=True)
     iou_o = (prediction.iou_ok.float() - true_iou(logits_okhw.detach(), target_o1hw)).abs().mean(1)
     iou_o = iou_o * (target_o1hw > 0.5).flatten(1).any(1)
     present_o = present_o.float()
     presence_o = F.binary_cross_entropy_with_logits(prediction.presence_o.float(), present_o, reduction="none")
-    return (mask_o + weights.iou * iou_o) * present_o + weights.presence * presence_o
+    terms = {name: term_ok.gather(1, best_o1)[:, 0] * present_o for name, term_ok in of_masks.items()}
+    return {**terms, "iou": weights.iou * iou_o * present_o, "presence": weights.presence * presence_o}

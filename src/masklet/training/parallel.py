@@ -2,6 +2,10 @@
 
 Start them with ``torchrun --nproc-per-node N``. On a processor with few cores this beats threads: the operations of a
 small network are too short to be shared out.
+
+torch's DistributedDataParallel wraps one ``forward``, and expects every process to make use of the same parameters in
+it. A step here calls the network's verbs many times, as a session does, and which ones depends on what its clips are
+shown. So gradients are averaged once, after the last way back, in one exchange: the same mean as DDP's.
 """
 
 from __future__ import annotations

@@ -118,6 +118,8 @@ class Report:
         for name in ("loss", "prompt_iou", "track_iou", "gradient", "rate", "seconds", "waited"):
             if record[name] is not None:
                 self.board.add_scalar(name, record[name], record["step"])
+        for name, values in outcome.terms.items():
+            self.board.add_scalar(f"terms/{name}", np.mean(values), record["step"])
         if record["step"] % self.recipe.picture_every == 0:
             self.board.add_image("first clip", picture(outcome, batch), record["step"], dataformats="HWC")
 

@@ -16,7 +16,7 @@ from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, Ob
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import MASK_LOGIT, SegmentationNetwork, answered, resize
 from masklet.training.batches import ClipBatch
-from masklet.training.losses import LossWeights, prediction_loss, true_iou
+from masklet.training.losses import LossWeights, prediction_terms, total, true_iou
 from masklet.training.simulation import Kind, Plan, Shown, correction, first_prompt
 
 
@@ -26,6 +26,8 @@ class Outcome:
 
     losses: list[Tensor] = field(default_factory=list)
     """(o,) for every answer of the network: each frame, and each click on it."""
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    """The losses' terms, as means over the objects, in the order of ``losses``."""
     prompt_iou: list[float] = field(default_factory=list)
     """True IoU of the answers on prompted frames, in order."""
     track_iou: list[float] = field(default_factory=list)
@@ -133,7 +135,10 @@ class Unroll:
         target_o1hw = F.adaptive_avg_pool2d(truth_o1hw, (h, w))
         judged = answered(prediction) if self.weights.as_answered else prediction
         compared = replace(judged, logits_okhw=resize(judged.logits_okhw, (h, w)))
-        self.outcome.losses.append(prediction_loss(compared, target_o1hw, self.weights, seen_o))
+        terms = prediction_terms(compared, target_o1hw, self.weights, seen_o)
+        self.outcome.losses.append(total(terms))
+        for name, term_o in terms.items():
+            self.outcome.terms.setdefault(name, []).append(term_o.detach().mean().item())
         if seen_o.any():
             ious.append(true_iou(compared.best().logits_okhw.detach(), target_o1hw)[seen_o].mean().item())
 

@@ -33,6 +33,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "--fast": {"trades": Trades(fast=True)},
     "--memories 3": {"trades": Trades(memories=3)},
     "--pooled-memory 2": {"trades": Trades(pooled_memory=2)},
+    "--detailed-memory 1": {"trades": Trades(detailed_memory=1)},
     "--keyframes 2": {"keyframes": 2},
     "--keyframes 4": {"keyframes": 4},
     "--still-below 4": {"still_below": 4.0},

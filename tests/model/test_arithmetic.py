@@ -232,7 +232,7 @@ def test_what_was_kept_is_neither_copied_nor_saved():
 
 
 def test_what_is_thought_in_parts_is_the_same():
-    mlp, x = Mlp(8, 16, 8, layers=2, activation=F.gelu), torch.randn(2, 5, 8)
+    mlp, x = Mlp(8, 16, 8, layers=2, activation="gelu"), torch.randn(2, 5, 8)
     whole = mlp(x)
     mlp.rows_at_once = 3
     torch.testing.assert_close(mlp(x), whole)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from masklet.memory import MemoryBank
 from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
-from masklet.model.detail import counted_as, detailed_squares, places_of, squares_of, taken, with_squares
+from masklet.model.detail import Places, detailed_squares, places_of, squares_of, taken, with_squares
 from masklet.model.prompt_encoder import PromptBatch
 from masklet.model.sam2 import SegmentationNetwork
 
@@ -45,11 +46,18 @@ def test_squares_are_the_means_of_their_four_cells():
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
 def test_every_cell_is_remembered_once_by_itself_or_in_its_square(share: float):
     ids_nd = torch.eye(CELLS)
-    places_m = places_of(belief((0, 0, 2, 2)), share)[0]
-    weight_m = counted_as(*HW, share, frames=1, device=places_m.device).exp()
-    covered = (with_squares(ids_nd, *HW)[places_m] * weight_m[:, None]).sum(0)
-    torch.testing.assert_close(covered, torch.ones(CELLS))
-    assert (places_m < CELLS).sum() == 4 * detailed_squares(*HW, share)
+    places = Places((places_of(belief((0, 0, 2, 2)), share), places_of(belief((2, 4, 2, 2)), share)), HW)
+    cells_1nd = ids_nd[None].repeat(1, 2, 1)
+    covered_d = (places.of_cells(cells_1nd)[0] * places.counts().exp()[:, None]).sum(0)
+    torch.testing.assert_close(covered_d, torch.full((CELLS,), 2.0))
+    assert (places.frames[0] < CELLS).sum() == 4 * detailed_squares(*HW, share)
+
+
+def test_places_of_each_frame_are_those_of_all_frames_in_a_row():
+    places = Places((places_of(belief((0, 0, 2, 2)), 0.3), places_of(belief((2, 4, 2, 2)), 0.3)), HW)
+    first_1nd, second_1nd = torch.randn(2, 1, CELLS, 3)
+    each = places.of_each([with_squares(x_1nd, *HW) for x_1nd in (first_1nd, second_1nd)])
+    torch.testing.assert_close(places.of_cells(torch.cat([first_1nd, second_1nd], dim=1)), each)
 
 
 def test_what_is_kept_in_detail_is_where_the_object_is():
@@ -87,16 +95,18 @@ def followed(network: SegmentationNetwork, objects: int) -> Tensor:
     return network.recall(network.encode_image(pictures[3]), bank.select(3))
 
 
-def with_detail(detailed: float) -> SegmentationNetwork:
+def with_detail(detailed: float, **changed: Any) -> SegmentationNetwork:
     torch.manual_seed(0)
-    return SegmentationNetwork(replace(CONFIG, memory=replace(CONFIG.memory, detailed=detailed))).eval()
+    return SegmentationNetwork(replace(CONFIG, memory=replace(CONFIG.memory, detailed=detailed, **changed))).eval()
 
 
 @pytest.mark.parametrize("objects", [1, 2])
 @pytest.mark.parametrize("precision", ["plain", "exact"])
+@pytest.mark.parametrize("changed", [{}, {"keys_from_image": False, "pointers": 4}], ids=["image", "memory"])
 @torch.no_grad()
-def test_all_squares_in_detail_are_the_whole_memory_in_another_order(objects: int, precision):
-    whole, all_squares = (followed(with_detail(share).set_precision(precision), objects) for share in (1.0, 0.999))
+def test_all_squares_in_detail_are_the_whole_memory_in_another_order(objects: int, precision, changed):
+    networks = (with_detail(share, **changed).set_precision(precision) for share in (1.0, 0.999))
+    whole, all_squares = (followed(network, objects) for network in networks)
     torch.testing.assert_close(all_squares, whole, atol=1e-4, rtol=1e-4)
 
 

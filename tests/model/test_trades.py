@@ -103,6 +103,18 @@ def test_pooled_memories_are_fewer_keys(network):
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)
 
 
+def test_memories_that_are_detailed_in_part_are_fewer_keys(network):
+    small = traded(network, Trades(detailed_memory=0.25))
+    with torch.no_grad():
+        features, bank = remembered(small)
+        tokens: MemoryTokens = small.memory_tokens(bank.select(7))
+        assert tokens.values_omc.shape[1] - tokens.unplaced == 6 * (4 * 4 + 12)
+        plain = small.recall(features, bank.select(7))
+        fast = small.set_precision("exact").recall(features, bank.select(7))
+    torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)
+    assert small.config.memory.detailed == 0.25
+
+
 def test_a_pooled_key_weighs_as_much_as_the_cells_under_it():
     tokens = MemoryTokens(torch.zeros(1, 4 + 1, 8), torch.zeros(1, 4 + 1, 8), unplaced=1, pooled=2)
     angles = torch.arange(16.0)[:, None].expand(16, 2)
@@ -118,6 +130,8 @@ def test_a_pooled_key_weighs_as_much_as_the_cells_under_it():
         (Trades(image_size=100), "multiple of 32"),
         (Trades(memories=9), "from 2 to the 6"),
         (Trades(pooled_memory=3), "must divide the 8"),
+        (Trades(detailed_memory=1.5), "share from 0 to 1, got 1.5"),
+        (Trades(pooled_memory=2, detailed_memory=0.5), "got both; leave one"),
     ],
 )
 def test_impossible_trades_are_refused(network, trades: Trades, message: str):

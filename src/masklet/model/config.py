@@ -88,7 +88,7 @@ class MemoryConfig:
     """Match the frame with the image features of the memory's frame instead of the memory's own features."""
     detailed: float = 1.0
     """Share of a memory that is attended to in detail, in squares of 2 x 2 cells: where the outline is, then inside. Of
-    other squares the mean is. 1: all of it. For ``keys_from_image`` alone."""
+    other squares the mean is. 1: all of it."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,8 @@ class Trades:
     """Memories a frame attends to, as ``MemoryConfig.slots``. Fewer forget sooner. None: as trained."""
     pooled_memory: int = 1
     """Memories are averaged over so many cells along each side before they are attended to."""
+    detailed_memory: float | None = None
+    """``MemoryConfig.detailed``: memories are averaged so but for this share. None: as trained."""
 
     def resolved(self, config: NetworkConfig) -> Trades:
         """The same for one network, with what the preset says filled in."""
@@ -225,6 +227,7 @@ class Trades:
             image_size=self.image_size or side,
             memories=self.memories or max(config.memory.slots - 2, 2),
             pooled_memory=self.pooled_memory,
+            detailed_memory=self.detailed_memory,
         )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -56,12 +58,38 @@ def places_of(belief_o1hw: Tensor, share: float) -> Tensor:
     return torch.cat([cells_om, order_os[:, detailed:] + cells_s4.numel()], dim=1)
 
 
-def counted_as(h: int, w: int, share: float, frames: int, device: torch.device) -> Tensor:
-    """What is added to the scores of the keys of so many frames, (m,): the logarithm of the cells behind each."""
-    detailed = detailed_squares(h, w, share)
-    counts = torch.tensor([1.0, float(SIDE * SIDE)], device=device)
-    repeats = torch.tensor([SIDE * SIDE * detailed, (h // SIDE) * (w // SIDE) - detailed], device=device)
-    return counts.log().repeat_interleave(repeats).repeat(frames)
+@dataclass(frozen=True)
+class Places:
+    """Where the memories of g frames of h x w cells are taken from, for each of o objects."""
+
+    frames: tuple[Tensor, ...]
+    """``places_of`` each frame."""
+    hw: tuple[int, int]
+
+    def of_objects(self, rows: slice) -> Places:
+        """Those of some objects."""
+        return replace(self, frames=tuple(places_om[rows] for places_om in self.frames))
+
+    def of_each(self, frames: Sequence[Tensor]) -> Tensor:
+        """Cells and squares of one frame each, (o or 1, ..., n, d) -> what is at the places (o, ..., g * m, d)."""
+        return torch.cat([taken(x_ond, places_om) for x_ond, places_om in zip(frames, self.frames, strict=True)], -2)
+
+    def of_all(self, x_ond: Tensor) -> Tensor:
+        """The same where the frames lie one after the other, (o or 1, ..., g * n, d)."""
+        each = x_ond.shape[-2] // len(self.frames)
+        shifted = [places_om + number * each for number, places_om in enumerate(self.frames)]
+        return taken(x_ond, torch.cat(shifted, dim=1))
+
+    def of_cells(self, x_ond: Tensor) -> Tensor:
+        """The same where the frames' squares are not there yet."""
+        h, w = self.hw
+        return self.of_all(with_squares(x_ond.unflatten(-2, (len(self.frames), h * w)), h, w).flatten(-3, -2))
+
+    def counts(self) -> Tensor:
+        """The number of cells that each memory stands for, as a logarithm to add to the scores of its key: (g * m,)."""
+        h, w = self.hw
+        are_squares = torch.cat([places_om[0] >= h * w for places_om in self.frames])
+        return are_squares * math.log(SIDE * SIDE)
 
 
 def taken(x_bknd: Tensor, places_om: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from masklet.model.arithmetic import Kept
 from masklet.model.attention import Placed, RotaryAttention, Shifts
 from masklet.model.config import NetworkConfig
-from masklet.model.detail import taken
+from masklet.model.detail import Places
 from masklet.model.layers import Drops, Mlp
 from masklet.model.positions import Rotation, rotary_angles, sine_grid
 
@@ -30,20 +30,14 @@ class KnownKeys:
     """Of all remembered frames, by layer and head. One row stands for all objects."""
     shifts: Shifts
     """What age adds to the tokens of each frame."""
-    places_om: Tensor | None = None
-    """Which of the shifts each key needs, where only some of the frames' tokens are remembered."""
 
     def of_objects(self, rows: slice) -> KnownKeys:
-        if len(self.keys_olhmd) == 1:
-            return self
-        places_om = None if self.places_om is None else self.places_om[rows]
-        return replace(self, keys_olhmd=self.keys_olhmd[rows], places_om=places_om)
+        return self if len(self.keys_olhmd) == 1 else replace(self, keys_olhmd=self.keys_olhmd[rows])
 
-    def turned(self, attention: RotaryAttention, layer: int, placed: Placed) -> Tensor:
+    def turned(self, attention: RotaryAttention, layer: int, placed: Placed, places: Places | None) -> Tensor:
         """(o or 1, h, m, d) for one layer."""
-        shifts_1hmd = attention.turned_shifts(self.shifts, placed)
-        shifts_ohmd = shifts_1hmd if self.places_om is None else taken(shifts_1hmd, self.places_om)
-        return self.keys_olhmd[:, layer] + shifts_ohmd
+        shifts_ohmd = attention.turned_shifts(self.shifts, placed)
+        return self.keys_olhmd[:, layer] + (shifts_ohmd if places is None else places.of_all(shifts_ohmd))
 
 
 @dataclass(frozen=True)
@@ -56,18 +50,23 @@ class MemoryTokens:
     unplaced: int
     pooled: int = 1
     """So many cells of the frame's grid, along each side, lie under one of the memory's."""
-    counted_m: Tensor | None = None
-    """Added to the scores of each key, where some stand for more of the picture than others."""
+    places: Places | None = None
+    """Where values, and keys that are known, were taken from; keys to be projected are of whole grids still."""
 
     def of_objects(self, rows: slice) -> MemoryTokens:
         keys = self.keys.of_objects(rows) if isinstance(self.keys, KnownKeys) else self.keys[rows]
-        return replace(self, keys=keys, values_omc=self.values_omc[rows])
+        places = self.places.of_objects(rows) if self.places is not None else None
+        return replace(self, keys=keys, values_omc=self.values_omc[rows], places=places)
 
     def turned_keys(self, attention: RotaryAttention, layer: int, placed: Placed) -> Tensor:
         """(o or 1, h, m, d) as one layer compares them."""
         if isinstance(self.keys, KnownKeys):
-            return self.keys.turned(attention, layer, placed)
-        return attention.turned_keys(self.keys, placed)
+            return self.keys.turned(attention, layer, placed, self.places)
+        keys_ohmd = attention.turned_keys(self.keys, placed)
+        if self.places is None:
+            return keys_ohmd
+        end = keys_ohmd.shape[2] - self.unplaced
+        return torch.cat([self.places.of_cells(keys_ohmd[:, :, :end]), keys_ohmd[:, :, end:]], dim=2)
 
     def placed(self, rotation: Rotation, h: int, w: int) -> Placed:
         """Where the keys lie on a frame of h x w cells that are turned so.
@@ -75,7 +74,8 @@ class MemoryTokens:
         A pooled key stands for several cells, so it counts as much as all of them (arXiv 2411.18933).
         """
         if self.pooled == 1:
-            return Placed(rotation, self.unplaced, self.counted_m)
+            counts_m = None if self.places is None else F.pad(self.places.counts(), (0, self.unplaced))
+            return Placed(rotation, self.unplaced, counts_m)
         bias_m = torch.zeros(self.values_omc.shape[1], device=rotation.angles_nc.device)
         bias_m[: len(bias_m) - self.unplaced] = 2 * math.log(self.pooled)
         return Placed(pooled_rotation(rotation, h, w, self.pooled), self.unplaced, bias_m)

@@ -23,7 +23,7 @@ from masklet.model.layers import AbsentMark, Mlp, NoMark
 from masklet.model.mask_decoder import MaskDecoder
 from masklet.model.memory_attention import MemoryAttention
 from masklet.model.memory_encoder import MemoryEncoder
-from masklet.model.memory_tokens import KeysFromImage, KeysFromMemory
+from masklet.model.memory_tokens import Coarsens, KeysFromImage, KeysFromMemory
 from masklet.model.mobile import Mobile
 from masklet.model.neck import Neck
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, ObjectMask, Recollection, stacked
@@ -211,8 +211,7 @@ class SegmentationNetwork(nn.Module):
         """As ``remember``, from the probability (o, 1, h, w) that a pixel of the canvas is inside."""
         memory_ochw = self.memory_encoder(features.stride16_bchw, (2 * belief_o1hw - 1) * MASK_LOGIT)
         memory_ochw = self.mark_absent(memory_ochw, mask.presence_o)
-        tokens = self.memory_tokens
-        places_om = tokens.places(belief_o1hw) if isinstance(tokens, KeysFromImage) else None
+        places_om = self.memory_tokens.places(belief_o1hw) if isinstance(self.memory_tokens, Coarsens) else None
         return FrameMemory(memory_ochw, mask.pointer_oc, features.keys_blhnd, places_om)
 
     def _in_groups(self, objects: int, features: ImageFeatures, work: Callable[[slice], Some]) -> Some:

@@ -23,6 +23,8 @@ def traded(network: SegmentationNetwork, trades: Trades) -> SegmentationNetwork:
         _keep_slots(other, trades.memories)
     if trades.pooled_memory != 1:
         _pool(other, trades.pooled_memory)
+    if trades.detailed_memory is not None:
+        _detail(other, trades.detailed_memory)
     return other
 
 
@@ -48,6 +50,16 @@ def _pool(network: SegmentationNetwork, cells: int) -> None:
     if cells < 1 or sides % cells:
         raise ValueError(f"pooled_memory must divide the {sides} cells of a side, got {cells}")
     _tokens(network).pooled = cells
+
+
+def _detail(network: SegmentationNetwork, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"detailed_memory must be a share from 0 to 1, got {share}")
+    tokens = _tokens(network)
+    if tokens.pooled > 1 and share < 1:
+        raise ValueError("expected one of pooled_memory and detailed_memory, got both; leave one")
+    tokens.detailed = share
+    network.config = replace(network.config, memory=replace(network.config.memory, detailed=share))
 
 
 def _tokens(network: SegmentationNetwork) -> KeysFromMemory | KeysFromImage:

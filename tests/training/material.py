@@ -42,3 +42,19 @@ def write_videos(root: Path, count: int, frames: int = 4) -> Path:
             name = f"{seed}/{frame:05d}.png"
             write_pair(*drawn(seed, shift=2 * frame), root / "videos" / name, root / "masks" / name)
     return root
+
+
+def write_assets(folder: Path) -> Path:
+    """A few pictures of each kind that synthetic clips need, and labelled people and cells."""
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        picture, mask = drawn(number)
+        cut_out = np.dstack([picture, mask])
+        for name, array in (("kodak", picture), ("fluent3d_mit", cut_out)):
+            path = folder / name / f"{number}.{'jpg' if name == 'kodak' else 'webp'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(path)
+        for name in ("ccp_people_parts", "nuclei_cc0"):
+            labels = np.where(mask > 0, rng.integers(1, 3), 0).astype(np.uint8)
+            write_pair(picture, labels, folder / name / f"{number}.jpg", folder / name / f"{number}.png")
+    return folder

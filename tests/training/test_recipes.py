@@ -11,7 +11,7 @@ from masklet.training.batches import collate
 from masklet.training.recipes import options_for, read_recipe
 from masklet.training.settings import Origin
 
-from .material import write_videos
+from .material import write_assets, write_videos
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PARTS = ("Command:", "Hardware:", "Time:", "Expected:")
@@ -94,6 +94,20 @@ def test_the_published_recipe_knows_every_published_trunk(trunk: str, tmp_path: 
     recipe = read_recipe(RECIPES / "sam2.py", options)
     assert recipe.config == MODELS[f"sam2.1-hiera-{trunk}"]
     assert len(recipe.sources) == 1
+
+
+def test_the_built_in_networks_recipe_shows_labelled_pictures_as_often_and_as_large_as_it_is_told(tmp_path: Path):
+    options = [f"assets={write_assets(tmp_path)}", "size=64", "frames=3", "clips=2", "stills=4", "still_share=0.5"]
+    labelled = ["labelled=0.4", "labelled_size=96", "views=2"]
+    recipe = read_recipe(RECIPES / "pico.py", [*options, *labelled])
+    batches = [collate([source.make_clip(seed) for seed in range(source.clips)]) for source in recipe.sources]
+    assert [tuple(batch.frames_bfchw.shape) for batch in batches] == [
+        (2, 3, 3, 64, 64),
+        (4, 1, 3, 64, 64),
+        (2, 1, 3, 96, 96),
+    ]
+    assert [source.weight for source in recipe.sources] == pytest.approx([0.5, 0.3, 0.2])
+    assert [source.name for source in read_recipe(RECIPES / "pico.py", options).sources] == ["clips", "stills"]
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.name)

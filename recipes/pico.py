@@ -3,7 +3,7 @@
 Command: torchrun --nproc-per-node 2 -m masklet.cli train recipes/pico.py assets=ASSETS --threads 1 --out runs/pico
 (with --resume it goes on from the last checkpoint; ASSETS is laid out as ``masklet.data.material`` says)
 Hardware: two processor cores with bfloat16 (AMX is some three times as fast) and 12 GB of memory.
-Time: 80 minutes a stage; docs/pico.md lists the stages and what each of them sets.
+Time: 80 minutes a stage; docs/pico.md lists the stages and what each of them sets (without bfloat16: bfloat16=no).
 Expected: J&F 0.82 from the first mask on the training split of DAVIS 2016 after all stages, 0.69 after the first three.
 Result: runs/pico/weights.safetensors, whose like, in half precision, is src/masklet/weights/pico.safetensors.
 

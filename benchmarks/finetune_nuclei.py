@@ -6,8 +6,8 @@
 NUCLEI holds pictures NAME.jpg and NAME.png of the same size with the number of the nucleus at every pixel, such as the
 160 images of the 2018 Data Science Bowl (CC0). The built-in weights have learned from them: their ninth stage showed
 little else but people, so there is little left to gain for them. Every fifth image, which their training has left out
-since its sixth stage, is used for the table alone; of the others, a fifth is watched to choose the weights. All is done by `masklet finetune`, to which unknown options are passed on (`--steps 300 --size 256` for a slow
-machine).
+since its sixth stage, is used for the table alone; of the others, a fifth is watched to choose the weights. All is done
+by `masklet finetune`, to which unknown options are passed on (`--steps 300 --size 256` for a slow machine).
 
 Needs ten minutes on a graphics card; on two processor cores, hours. The picture is before_after.png in --out. The last
 line is JSON: mean IoU after some clicks, before and after, and the number of nuclei.

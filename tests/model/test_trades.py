@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from masklet.memory import MemoryBank
 from masklet.model.arithmetic import EXACT
-from masklet.model.config import MODELS, PICO, HieraConfig, MemoryConfig, NetworkConfig, Trades
+from masklet.model.config import MODELS, PICO, TRUNK_STRIDE, HieraConfig, MemoryConfig, NetworkConfig, Trades
 from masklet.model.device import shapes_only
 from masklet.model.memory_attention import MemoryTokens
 from masklet.model.outputs import FrameMemory, ImageFeatures
@@ -144,7 +144,7 @@ def test_the_fast_preset_halves_the_side_and_leaves_out_two_memories(name):
     with shapes_only():
         network = SegmentationNetwork(PICO if name == "pico" else MODELS[name])
     fast = traded(network, Trades(fast=True)).config
-    assert fast.image_size == network.config.image_size // 2
+    assert fast.image_size == network.config.image_size // 2 // TRUNK_STRIDE * TRUNK_STRIDE
     assert fast.memory.slots == network.config.memory.slots - 2
 
 

@@ -158,7 +158,7 @@ def told_bytes(recipe: Recipe, settings: FineTuning) -> str:
     """A line for each thing that needs memory in the dearest step, in float32 and as on a graphics card."""
     in_float32, in_bfloat16 = (needed_bytes(replace(recipe, bfloat16=rounds), settings) for rounds in (False, True))
     lines = [f"{'GiB':<12}{'float32':>9}{'bfloat16':>10}"]
-    lines += [f"{name:<12}{count / GIB:9.2f}{in_bfloat16[name] / GIB:10.2f}" for name, count in in_float32.items()]
+    lines += [f"{name:<12}{count / GIB:9.2f} {in_bfloat16[name] / GIB:9.2f}" for name, count in in_float32.items()]
     return "\n".join(lines)
 
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from masklet.model.outputs import MaskPrediction
-from masklet.training.losses import LossWeights, dice, focal, hard_pixels, prediction_loss, prediction_terms, true_iou
+from masklet.training.losses import LossWeights, dice, focal, hard_pixels, prediction_terms, total, true_iou
 
 HERE, AWAY = torch.tensor([True]), torch.tensor([False])
 HALF = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+
+
+def prediction_loss(*given: Any) -> torch.Tensor:
+    return total(prediction_terms(*given))
 
 
 def logits(*values: float) -> torch.Tensor:

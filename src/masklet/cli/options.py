@@ -91,18 +91,15 @@ takes_precision = click.option(
 )
 
 
-SHARE = click.FloatRange(0, 1)
-
-
 def takes_trades(command: C) -> C:
     """Passes ``trades``."""
-    count = click.IntRange(min=1)
+    count, share = click.IntRange(min=1), click.FloatRange(0, 1)
 
     @click.option("--fast", is_flag=True, help="Trade accuracy for speed: half the side, two memories fewer.")
     @click.option("--image-size", type=count, metavar="PIXELS", help="Side that pictures are resized to.")
     @click.option("--memories", type=count, metavar="COUNT", help="Memories that a frame attends to.")
     @click.option("--pooled-memory", default=1, type=count, metavar="CELLS", help="Average memories over such squares.")
-    @click.option("--detailed-memory", type=SHARE, metavar="SHARE", help="Average memories but for this share.")
+    @click.option("--detailed-memory", type=share, metavar="SHARE", help="Average memories but for this share.")
     @wraps(command)
     def with_trades(**given: Any) -> Any:
         trades = Trades(**{field.name: given.pop(field.name) for field in fields(Trades)})

@@ -133,5 +133,7 @@ def places_in(memories: Sequence[FrameMemory]) -> Places | None:
     """Where these are attended to, if not everywhere alike."""
     frames = tuple(memory.places_om for memory in memories if memory.places_om is not None)
     assert len(frames) in (0, len(memories)), "one network makes them all"
+    if not frames:
+        return None
     h, w = memories[0].features_ochw.shape[-2:]
-    return Places(frames, (h, w)) if frames else None
+    return Places(frames, (h, w))

@@ -73,11 +73,6 @@ def mask_terms(logits_okhw: Tensor, target_o1hw: Tensor, weights: LossWeights) -
     return terms
 
 
-def prediction_loss(prediction: MaskPrediction, target_o1hw: Tensor, weights: LossWeights, present_o: Tensor) -> Tensor:
-    """Loss of every object, (o,): the sum of ``prediction_terms``."""
-    return total(prediction_terms(prediction, target_o1hw, weights, present_o))
-
-
 def total(terms: Mapping[str, Tensor]) -> Tensor:
     """The sum of all terms."""
     return torch.stack([*terms.values()]).sum(0)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from masklet.masks import resize_logits
 from masklet.model.prompt_encoder import BOX_MIN
@@ -119,7 +120,7 @@ class Report:
             if record[name] is not None:
                 self.board.add_scalar(name, record[name], record["step"])
         for name, values in outcome.terms.items():
-            self.board.add_scalar(f"terms/{name}", np.mean(values), record["step"])
+            self.board.add_scalar(f"terms/{name}", torch.stack(values).mean(), record["step"])
         if record["step"] % self.recipe.picture_every == 0:
             self.board.add_image("first clip", picture(outcome, batch), record["step"], dataformats="HWC")
 

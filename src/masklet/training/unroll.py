@@ -26,7 +26,7 @@ class Outcome:
 
     losses: list[Tensor] = field(default_factory=list)
     """(o,) for every answer of the network: each frame, and each click on it."""
-    terms: dict[str, list[float]] = field(default_factory=dict)
+    terms: dict[str, list[Tensor]] = field(default_factory=dict)
     """The losses' terms, as means over the objects, in the order of ``losses``."""
     prompt_iou: list[float] = field(default_factory=list)
     """True IoU of the answers on prompted frames, in order."""
@@ -138,7 +138,7 @@ class Unroll:
         terms = prediction_terms(compared, target_o1hw, self.weights, seen_o)
         self.outcome.losses.append(total(terms))
         for name, term_o in terms.items():
-            self.outcome.terms.setdefault(name, []).append(term_o.detach().mean().item())
+            self.outcome.terms.setdefault(name, []).append(term_o.detach().mean())
         if seen_o.any():
             ious.append(true_iou(compared.best().logits_okhw.detach(), target_o1hw)[seen_o].mean().item())
 

@@ -519,10 +519,17 @@ def test_a_browser_that_cannot_draw_is_told_what_it_lacks(browser: Browser, addr
         sync_api.expect(told).to_be_in_viewport(ratio=1)
 
 
+def tap_picture(page: Page, x: float, y: float) -> None:
+    """A finger at shares of the picture's width and height."""
+    area = page.locator(".picture canvas").bounding_box()
+    assert area is not None
+    page.touchscreen.tap(area["x"] + area["width"] * x, area["y"] + area["height"] * y)
+
+
 def test_a_bottle_is_followed_on_a_phone_whose_browser_does_not_tell_its_frames(
     browser: Browser, tmp_path: Path, keep: Callable[[Page, str], None]
 ):
-    """The built-in network on the clip that ships, backward over a chosen range."""
+    """The built-in network on the clip that ships, without the hand, backward over a chosen range."""
     first, last, box = 4, 6, np.s_[121:390, 309:423]
     with (
         serving(masklet.load()) as at,
@@ -543,10 +550,11 @@ def test_a_bottle_is_followed_on_a_phone_whose_browser_does_not_tell_its_frames(
         phone.get_by_role("button", name="From here").tap()
         go(phone, last)
         phone.get_by_role("button", name="To here").tap()
-        area = phone.locator(".picture canvas").bounding_box()
-        assert area is not None
-        phone.touchscreen.tap(area["x"] + area["width"] * 366 / 640, area["y"] + area["height"] * 255 / 480)
+        tap_picture(phone, 366 / 640, 255 / 480)
         sync_api.expect(phone.get_by_label("Remove positive click 1")).to_be_visible()
+        phone.get_by_role("radio", name="Click beside the object").tap()
+        tap_picture(phone, 500 / 640, 225 / 480)
+        sync_api.expect(phone.get_by_label("Remove negative click 2")).to_be_visible()
         phone.get_by_role("button", name="Track the chosen range").tap()
         phone.get_by_role("img", name=f"Object 1: seen on {last + 1 - first} of 150 frames").wait_for()
         go(phone, first)

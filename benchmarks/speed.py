@@ -49,7 +49,8 @@ PICTURE_HW = (1200, 1800)
 FRAME_HW, SMALL_HW = (540, 960), (480, 854)
 FILLED = 8
 """Frames to be followed until the memory is full."""
-FRAMES_A_TURN = 6
+PIECES_A_TURN = 6
+"""Of work that is done in a moment: it would be measured while weights and code are fetched anew otherwise."""
 
 
 class Times:
@@ -90,7 +91,7 @@ def encode(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times
 def click_on_it(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times:
     for system in systems:
         system.timed(system.precisions[0], "encode", reference.picture())
-    return take_turns(systems, rounds, "click")
+    return take_turns(systems, rounds, "click", PIECES_A_TURN).each(PIECES_A_TURN)
 
 
 def everything(systems: Sequence[Apart], reference: Reference, rounds: int, points: int = 16) -> Times:
@@ -116,8 +117,7 @@ def track(
 
 
 def track_small(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times:
-    """In turns of some frames: a small network would be measured while it fetches its weights anew otherwise."""
-    return track(systems, reference, rounds, hw=SMALL_HW, frames=FRAMES_A_TURN)
+    return track(systems, reference, rounds, hw=SMALL_HW, frames=PIECES_A_TURN)
 
 
 CASES: dict[str, Callable[[Sequence[Apart], Reference, int], Times]] = {

@@ -28,6 +28,17 @@ def test_resizing_logits_keeps_leading_axes():
     assert torch.equal(resized[1, 2], masks.resize_logits(logits[1, 2], (8, 10)))
 
 
+@pytest.mark.parametrize("hw", [(5, 7), (17, 40), (50, 31)])
+def test_logits_become_what_torch_makes_of_them(hw: tuple[int, int]):
+    logits = torch.randn(2, 16, 16)
+    wanted = torch.nn.functional.interpolate(logits[None], size=hw, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(masks.resize_logits(logits, hw), wanted, atol=1e-5, rtol=1e-5)
+    assert np.array_equal(masks.enlarged_masks(logits, hw, 0.5), masks.resize_logits(logits, hw).numpy() > 0.5)
+    rounded = masks.resize_logits(logits.bfloat16(), hw)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), wanted, atol=0.05, rtol=0.05)
+
+
 def test_threshold_is_strict():
     assert masks.threshold(torch.tensor([[-1.0, 0.0, 1.0]])).tolist() == [[False, False, True]]
 

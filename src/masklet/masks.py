@@ -29,11 +29,26 @@ class Rle(TypedDict):
 
 def resize_logits(logits: torch.Tensor, video_hw: tuple[int, int]) -> torch.Tensor:
     """Bilinear resize of logits (..., h, w) to (..., *video_hw), pixel centres aligned (align_corners off)."""
+    import torch
     from torch.nn import functional
 
     *leading, h, w = logits.shape
+    if _is_array(logits):
+        # OpenCV does it in a fifth of torch's time.
+        planes = logits.detach().reshape(-1, h, w).numpy()
+        enlarged = np.empty((len(planes), *video_hw), dtype=np.float32)
+        for plane, large in zip(planes, enlarged, strict=True):
+            cv2.resize(plane, video_hw[::-1], dst=large, interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(enlarged).reshape(*leading, *video_hw)
     resized = functional.interpolate(logits.reshape(-1, 1, h, w), size=video_hw, mode="bilinear", align_corners=False)
     return resized.reshape(*leading, *video_hw)
+
+
+def _is_array(logits: torch.Tensor) -> bool:
+    """Whether numpy and OpenCV can work on them as they are."""
+    import torch
+
+    return logits.device.type == "cpu" and logits.dtype == torch.float32
 
 
 def enlarged_masks(logits: torch.Tensor, video_hw: tuple[int, int], at: float = 0.0) -> np.ndarray:
@@ -42,13 +57,19 @@ def enlarged_masks(logits: torch.Tensor, video_hw: tuple[int, int], at: float = 
     planes = logits.reshape(-1, h, w)
     masks = np.empty((len(planes), *video_hw), dtype=bool)
     for mask, plane in zip(masks, planes, strict=True):
-        mask[...] = threshold(resize_logits(plane, video_hw), at)
+        threshold(resize_logits(plane, video_hw), at, mask)
     return masks.reshape(*leading, *video_hw)
 
 
-def threshold(logits: torch.Tensor, at: float = 0.0) -> np.ndarray:
-    """The bool numpy mask where the logits are above `at`, same shape, on the CPU."""
-    return (logits > at).cpu().numpy()
+def threshold(logits: torch.Tensor, at: float = 0.0, out: np.ndarray | None = None) -> np.ndarray:
+    """The bool numpy mask where the logits are above `at`, same shape; written to `out` if that is given."""
+    if _is_array(logits):
+        return np.greater(logits.detach().numpy(), np.float32(at), out=out)
+    above = (logits > at).cpu().numpy()
+    if out is None:
+        return above
+    out[...] = above
+    return out
 
 
 def resize(mask: np.ndarray, video_hw: tuple[int, int]) -> np.ndarray:

@@ -96,6 +96,14 @@ def test_few_rows_are_not_rounded():
     assert torch.equal(BFLOAT16.linear(x, weight, None), F.linear(x, weight))
 
 
+@pytest.mark.parametrize(("objects", "keys", "is_rounded"), [(1, 64, False), (2, 64, True), (1, 65, True)])
+def test_attention_among_few_is_not_rounded(objects: int, keys: int, is_rounded: bool):
+    query, key = torch.randn(objects, 2, 8, 16), torch.randn(objects, 2, keys, 16)
+    found = BFLOAT16.attend(query, key, key)
+    assert (found.dtype == torch.bfloat16) == is_rounded
+    assert torch.equal(found, F.scaled_dot_product_attention(query, key, key)) != is_rounded
+
+
 @pytest.mark.parametrize("scores_bytes", [1 << 20, 4096, 1024], ids=["at once", "some heads", "some queries"])
 def test_attention_by_products_gives_what_the_fused_one_gives(way, scores_bytes: int, monkeypatch):
     monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)

@@ -73,6 +73,22 @@ def test_points_of_many_objects_and_boxes_go_together(session: ImageSession):
     np.testing.assert_allclose(together.logits[1], alone.logits, atol=1e-3)
 
 
+def test_clicks_on_another_picture_are_answered_from_it(
+    session: ImageSession, network: SegmentationNetwork, clip: list[np.ndarray], tmp_path: Path
+):
+    of_first = session.predict(CLICK).low_res
+    session.save_embedding(tmp_path / "first.safetensors")
+    session.set_image([clip[3], clip[0]])
+    other = ImageSession(network)
+    other.set_image(clip[3])
+    of_other = other.predict(CLICK).low_res
+    assert not np.allclose(of_other, of_first, atol=1e-3)
+    np.testing.assert_allclose(session.predict(CLICK).low_res, of_other, atol=1e-3)
+    np.testing.assert_allclose(session.predict(CLICK, image=1).low_res, of_first, atol=1e-3)
+    other.load_embedding(tmp_path / "first.safetensors")
+    np.testing.assert_allclose(other.predict(CLICK).low_res, of_first, atol=1e-3)
+
+
 def test_low_res_logits_can_be_fed_back(session: ImageSession):
     first = session.predict(CLICK)
     refined = session.predict(CLICK, mask=first.best_low_res, candidates=False)

@@ -34,8 +34,9 @@ WINDOW = 256
 beyond so many queries and keys, in bfloat16 on tiles."""
 FEW = 16
 """One has few of what the other has so many times as many of."""
-FEW_ROWS = 64
-"""Up to so many rows, converting a weight takes longer than the faster product spares."""
+FEW_ROWS, SMALL_WEIGHT = 64, 1 << 17
+"""Up to so many rows, to round them and to ask oneDNN takes longer than the faster product spares, unless the weight
+has more numbers than that."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Arithmetic:
         """(..., c) and (d, c) -> (..., d), in ``dtype`` but for few rows. ``kept`` holds rounded parameters."""
         if self == PLAIN or torch.is_grad_enabled():
             return ACTIVATIONS[then](F.linear(x, weight, bias))
-        if x.numel() <= FEW_ROWS * x.shape[-1]:
+        if x.numel() <= FEW_ROWS * x.shape[-1] and weight.numel() <= SMALL_WEIGHT:
             return ACTIVATIONS[then](F.linear(x.to(weight.dtype), weight, bias))
         parts = [weight] if bias is None else [weight, bias]
         if kept is not None and self.dtype != weight.dtype:
@@ -75,10 +76,12 @@ class Arithmetic:
         Values may have a width of their own, and where one axis has the length 1 it stands for all. ``bias_m`` is
         added to the scores of each key.
         """
-        query, key, value = (x.to(self.dtype) for x in (query_bhnd, key_bhmd, value_bhmc))
-        n, m = query.shape[2], key.shape[2]
+        n, m = query_bhnd.shape[2], key_bhmd.shape[2]
+        are_few = len(query_bhnd) * max(n, m) <= FEW_ROWS
+        dtype = query_bhnd.dtype if are_few else self.dtype
+        query, key, value = (x.to(dtype) for x in (query_bhnd, key_bhmd, value_bhmc))
         rows = max(SCORES_BYTES // (m * self.dtype.itemsize), MANY_ROWS if self.dtype == torch.float32 else 1)
-        if not self.on_processor or self._is_fused_faster(query, key, value):
+        if not self.on_processor or are_few or self._is_fused_faster(query, key, value):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=_mask(bias_m, query))
         scaled = query * query.shape[-1] ** -0.5
         if _are_few(m, n):
@@ -199,7 +202,9 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, then
     # torch would make one product for each row of the grid.
     x = x.contiguous()
     if _has_onednn(x, x.dtype):
-        return torch.ops.mkldnn._linear_pointwise(x, weight.contiguous(), bias, then, [], "none")
+        lies_either_way = weight.is_contiguous() or weight.T.is_contiguous()
+        weight = weight if lies_either_way else weight.contiguous()
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
     return ACTIVATIONS[then](F.linear(x, weight, bias))
 
 

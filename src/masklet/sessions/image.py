@@ -45,6 +45,7 @@ class ImageSession:
         self.network = network.eval()
         self.settings = replace(settings or ImageSettings(), **options)
         self._features: ImageFeatures | None = None
+        self._conditioned: Tensor | None = None
         self._image_hws: list[tuple[int, int]] = []
 
     @property
@@ -74,6 +75,7 @@ class ImageSession:
         canvas = config.for_stills.common_canvas(image_hws)
         tensors = [picture_tensor(p, config, device, canvas) for p in pictures]
         self._features = replace(self.network.encode_image(torch.cat(tensors)), keys_blhnd=None)
+        self._conditioned = None
         self._image_hws = image_hws
 
     @torch.inference_mode()
@@ -99,10 +101,11 @@ class ImageSession:
         if self.settings.checks_prompts:
             _check(objects, mask, image_hw)
         batch = prompt_batch(_unit_points(objects, image_hw), mask_logits, self.network.device)
-        conditioned_1chw = self.network.without_memory(picture)
+        if self._conditioned is None:
+            self._conditioned = self.network.without_memory(self.features)
         prediction = self.network.decode(
             picture,
-            conditioned_1chw.expand(len(objects), -1, -1, -1),
+            self._conditioned[image : image + 1].expand(len(objects), -1, -1, -1),
             batch,
             candidates=candidates,
             stability=self.settings.stability,
@@ -137,6 +140,7 @@ class ImageSession:
             raise ValueError(f"{path} is no image embedding: {error}; write one with save_embedding") from error
         self._check_shapes(tensors, image_hws, path)
         self._features = ImageFeatures(**tensors).to(self.network.device)
+        self._conditioned = None
         self._image_hws = image_hws
 
     def _check_origin(self, metadata: dict[str, str], path: str | Path) -> None:

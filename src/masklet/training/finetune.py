@@ -81,7 +81,8 @@ def recipe_for(
     Raises ValueError for weights that lack a part, and what loading them raises.
     """
     config = complete_config(load_network(weights), weights)
-    sized = with_image_size(config, settings.size or config.image_size)
+    used = config.for_stills if settings.frames == 1 else config
+    sized = with_image_size(config, settings.size or used.image_size)
     return Recipe(
         config=sized,
         start=StartFrom(weights),

@@ -214,7 +214,7 @@ class _Axis:
     """How pixels along one side lie among the low-res logits."""
 
     def __init__(self, low: int, full: int):
-        place = np.maximum((np.arange(full, dtype=np.float32) + 0.5) * np.float32(low / full) - np.float32(0.5), 0)
+        place = np.maximum((np.arange(full) + 0.5) * (low / full) - 0.5, 0).astype(np.float32)
         self.first = np.minimum(place.astype(np.int64), low - 1)
         """(full,) the neighbour before each pixel."""
         self.second = np.minimum(self.first + 1, low - 1)

@@ -10,7 +10,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from PIL import Image
 
 from masklet import load
 from masklet.checkpoints import from_published
-from masklet.model.config import MODELS, NetworkConfig
+from masklet.checkpoints.hugging_face import TRANSFORMERS
+from masklet.model.config import MODELS, NetworkConfig, Trades
 from masklet.model.precision import Precision
 from masklet.model.sam2 import SegmentationNetwork
+from masklet.model.trades import traded
 from masklet.process import keep_freed_memory
 from masklet.prompts import Points
 from masklet.sessions.everything import MaskGenerator
@@ -28,8 +30,9 @@ from masklet.sessions.image import ImageSession
 from masklet.sessions.video import VideoSession
 
 CHECKPOINT, PEER_CONFIG = "sam2.1_hiera_tiny", "configs/sam2.1/sam2.1_hiera_t.yaml"
-PLACES = ((480, 270), (200, 150), (700, 400), (320, 420))
+PLACES = tuple((x, y) for y in (270, 150, 400, 480) for x in (480, 200, 700, 320))
 """Clicks, one for each object, in pixels of a frame."""
+IMAGENET_MEAN, IMAGENET_STD = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
 NO_THRESHOLDS: dict[str, Any] = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
 
@@ -111,6 +114,17 @@ class Ours(Sessions):
         return MaskGenerator(self._network, points_per_side=points, **NO_THRESHOLDS).records(picture)
 
 
+class Fast(Ours):
+    """The same with the preset that trades accuracy for speed."""
+
+    name = "masklet --fast"
+    precisions: tuple[Precision, ...] = ("auto",)
+
+    def __init__(self, reference: Reference):
+        super().__init__(reference)
+        self._network = traded(self._network, Trades(fast=True))
+
+
 class Pico(Sessions):
     """The built-in network."""
 
@@ -135,16 +149,16 @@ class Theirs(Contestant):
         self._picture = self._sized(import_module("sam2.sam2_image_predictor").SAM2ImagePredictor(self._network))
 
     def computing(self, precision: str) -> AbstractContextManager:
-        return torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+        return autocast(precision)
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
         self._picture.set_image(picture)
         return self._picture.get_image_embedding().float().numpy()
 
     def click(self, times: int = 1) -> np.ndarray:
-        for _ in range(times):
-            masks, _, _ = self._picture.predict(np.array([PLACES[0]]), np.array([1]), multimask_output=True)
-        return masks > 0
+        at = (np.array([PLACES[0]]), np.array([1]))
+        found: list[np.ndarray] = [self._picture.predict(*at, multimask_output=True)[0] for _ in range(times)]
+        return np.greater(found[-1], 0)
 
     def everything(self, picture: np.ndarray, points: int) -> Any:
         kind = import_module("sam2.automatic_mask_generator").SAM2AutomaticMaskGenerator
@@ -163,6 +177,129 @@ class Theirs(Contestant):
         side = self._network.image_size
         predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
         return predictor
+
+
+class Transformers(Contestant):
+    """The same network as the library transformers has it."""
+
+    name = "transformers"
+    precisions = ("bfloat16", "float32")
+
+    def __init__(self, reference: Reference):
+        self._side = reference.image_size
+        videos, images = (f"transformers.models.{name}" for name in ("sam2_video", "sam2"))
+        self._library = import_module(f"{videos}.modeling_sam2_video")
+        config = import_module(f"{videos}.configuration_sam2_video").Sam2VideoConfig()
+        assert config.image_size == self._side, "its positions are made for 1024 pixels"
+        self._network = self._library.Sam2VideoModel(config).eval()
+        self._of_images = import_module(f"{images}.modeling_sam2").Sam2Model(
+            import_module(f"{images}.configuration_sam2").Sam2Config()
+        )
+        for network in (self._network, self._of_images.eval()):
+            network.load_state_dict(named_as_transformers(reference.weights(), network.state_dict()))
+
+    def computing(self, precision: str) -> AbstractContextManager:
+        return autocast(precision)
+
+    @torch.inference_mode()
+    def encode(self, picture: np.ndarray) -> np.ndarray:
+        self._picture_hw = picture.shape[:2]
+        self._embeddings = self._of_images.get_image_embeddings(pixels(picture, self._side)[None])
+        return self._embeddings[-1].float().numpy()
+
+    @torch.inference_mode()
+    def click(self, times: int = 1) -> np.ndarray:
+        place = torch.tensor(PLACES[0])[None, None, None] * self._side / torch.tensor(self._picture_hw[::-1])
+        shown = {"input_points": place, "input_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
+        for _ in range(times):
+            found = self._of_images(image_embeddings=self._embeddings, multimask_output=True, **shown)
+            masks = enlarged(found.pred_masks[0], self._picture_hw)[0]
+        return masks
+
+    @torch.inference_mode()
+    def follow(self, folder: Path, objects: int) -> Iterator[np.ndarray]:
+        pictures = [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.jpg"))]
+        height, width = pictures[0].shape[:2]
+        video = torch.stack([pixels(picture, self._side) for picture in pictures])
+        session = self._library.Sam2VideoInferenceSession(video=video, video_height=height, video_width=width)
+        for obj in range(objects):
+            place = torch.tensor(PLACES[obj])[None, None, None] * self._side / torch.tensor([width, height])
+            shown = {"point_coords": place, "point_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
+            session.add_point_inputs(session.obj_id_to_idx(obj), 0, shown)
+        session.obj_with_new_inputs = list(range(objects))
+        for frame in range(len(pictures)):
+            yield enlarged(self._network(session, frame_idx=frame).pred_masks, (height, width))[:, 0]
+
+
+class Sam(Contestant):
+    """The image encoder of the first SAM as the library transformers has it, without trained weights."""
+
+    precisions = ("bfloat16", "float32")
+    shape: dict[str, Any]
+
+    def __init__(self, reference: Reference):
+        config = import_module("transformers.models.sam.configuration_sam").SamVisionConfig(**self.shape)
+        assert config.image_size == reference.image_size, "its positions are made for 1024 pixels"
+        self._encoder = import_module("transformers.models.sam.modeling_sam").SamVisionModel(config).eval()
+
+    def computing(self, precision: str) -> AbstractContextManager:
+        return autocast(precision)
+
+    @torch.inference_mode()
+    def encode(self, picture: np.ndarray) -> np.ndarray:
+        seen = pixels(picture, self._encoder.config.image_size)
+        return self._encoder(seen[None]).last_hidden_state.float().numpy()
+
+
+class SamBase(Sam):
+    """ViT-B."""
+
+    name = "SAM ViT-B"
+    shape: ClassVar = {}
+
+
+class SamHuge(Sam):
+    """ViT-H."""
+
+    name = "SAM ViT-H"
+    shape: ClassVar = {
+        "hidden_size": 1280,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "mlp_dim": 5120,
+        "global_attn_indexes": [7, 15, 23, 31],
+    }
+
+
+def pixels(picture: np.ndarray, side: int) -> torch.Tensor:
+    """(3, side, side), as the processors of transformers give them."""
+    resized = np.asarray(Image.fromarray(picture).resize((side, side)), np.float32) / 255
+    return torch.from_numpy((resized - IMAGENET_MEAN) / IMAGENET_STD).permute(2, 0, 1)
+
+
+def enlarged(logits_okhw: torch.Tensor, hw: tuple[int, int]) -> np.ndarray:
+    """bool (o, k, *hw), as the processors of transformers make masks."""
+    return (torch.nn.functional.interpolate(logits_okhw.float(), hw, mode="bilinear") > 0).numpy()
+
+
+def autocast(precision: str) -> AbstractContextManager:
+    return torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def named_as_transformers(
+    published: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Published weights with the names and shapes that transformers expects."""
+    positions = published["sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"]
+    labels = [published[f"sam_prompt_encoder.point_embeddings.{i}.weight"] for i in range(4)]
+    found = {
+        "shared_image_embedding.positional_embedding": positions,
+        "prompt_encoder.point_embed.weight": torch.cat(labels),
+    }
+    for name, tensor in expected.items():
+        if name not in found:
+            found[name] = published[TRANSFORMERS.forward(name)].view_as(tensor)
+    return found
 
 
 def _module(path: Path) -> ModuleType:

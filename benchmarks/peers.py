@@ -29,6 +29,10 @@ PEERS = (
     "iopath==0.1.10",
     "portalocker==4.4.2",
     "antlr4-python3-runtime==4.9.3",
+    "transformers==5.24.0",
+    "tokenizers==0.23.3",
+    "huggingface_hub==2.4.0",
+    "regex==2026.11.15",
 )
 BUILDERS = ("setuptools==80.9.0", "wheel==0.45.1")
 """Some of these come as sources only, to be built with the environment's torch."""

@@ -1,11 +1,13 @@
 """How long masklet and the published package take for the same work with the same weights on the same pictures.
 
-Measured, for the tiny network at 1024 px on the processor: encoding a picture, a click on an encoded picture up to
-masks of the picture's size, one more frame of a video with one object and with four (the memory is full: 7 frames),
-automatic masks of a picture, the peak of memory, and one more frame of a 480p video with the built-in network instead
-(the published package still has tiny). Every system takes its turn in every round, in each of its
-precisions; the median, the lowest and the highest time are told, and the ratio to the fastest setting of the package.
-Operations are counted, and with the machine's best measured matrix product they give the share that is made use of.
+Measured, for the tiny network at 1024 px on the processor: encoding a picture (beside ViT-B and ViT-H of the first SAM
+too), a click on an encoded picture up to masks of the picture's size, one more frame of a video with one, four and
+sixteen objects (the memory is full: 7 frames), automatic masks of a picture, the peak of memory, and one more frame of
+a 480p video with the built-in network instead (the others still have tiny). Every system takes its turn in every round,
+in each of its precisions; the median, the lowest and the highest time are told, and the ratio to the fastest setting of
+the package. Operations are counted, and bytes too, as if each operation fetched its operands in float32 from memory and
+wrote its result there; with the best matrix product and the best copy of the same run they give the shares of the
+machine that are made use of.
 
 Each system works in a process of its own, masklet in one that keeps its freed memory as after `masklet.load`.
 Weights are seeded and pictures are drawn by a folder like tests/parity, so nothing is downloaded.
@@ -31,14 +33,16 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from apart import Apart, apart
-from contestants import Ours, Pico, Reference, Theirs, our_config
+from contestants import Fast, Ours, Pico, Reference, SamBase, SamHuge, Theirs, Transformers, our_config
 from machine import machine
 from masklet.memory import MemoryBank
 from masklet.metrics import iou
-from masklet.model.arithmetic import EXACT, Computes, processor_linear
+from masklet.model.arithmetic import EXACT, Computes, processor_has_bfloat16, processor_linear
 from masklet.model.device import shapes_only
 from masklet.model.outputs import FrameMemory, ImageFeatures
 from masklet.model.prompt_encoder import PromptBatch
@@ -125,9 +129,18 @@ CASES: dict[str, Callable[[Sequence[Apart], Reference, int], Times]] = {
     "click": click_on_it,
     "track": track,
     "track 4": lambda systems, reference, rounds: track(systems, reference, rounds, objects=4),
+    "track 16": lambda systems, reference, rounds: track(systems, reference, rounds, objects=16),
     "everything": everything,
     "pico": track_small,
 }
+
+
+PEERS: dict[str, tuple[type, ...]] = {
+    "encode": (Theirs, Transformers, SamBase, SamHuge),
+    "click": (Theirs, Transformers),
+    "track": (Theirs, Transformers),
+}
+"""Beside masklet; in other cases the published package alone."""
 
 
 def take_turns(systems: Sequence[Apart], rounds: int, verb: str, *arguments: Any, warm_up: bool = True) -> Times:
@@ -145,8 +158,8 @@ def take_turns(systems: Sequence[Apart], rounds: int, verb: str, *arguments: Any
     return times
 
 
-def operations(image_size: int) -> dict[str, float]:
-    """GFLOP of masklet's ways, a product and a sum being two: encoding, a click, a frame of one object and of four."""
+def costs(image_size: int) -> dict[str, dict[str, float]]:
+    """GFLOP and GB of masklet's ways: encoding, a click, a frame of one, of four and of sixteen objects."""
     with shapes_only(), torch.no_grad():
         network = SegmentationNetwork(our_config(image_size)).requires_grad_(False)
         for module in network.modules():
@@ -155,13 +168,14 @@ def operations(image_size: int) -> dict[str, float]:
         picture = torch.zeros(1, 3, image_size, image_size)
         features: ImageFeatures = network.encode_image(picture)
         alone = network.without_memory(features)
-        counted = {
-            "encode": gflop(lambda: network.encode_image(picture)),
-            "click": gflop(lambda: network.decode(features, alone, _click(1), candidates=True)),
+        found = {
+            "encode": cost(lambda: network.encode_image(picture)),
+            "click": cost(lambda: network.decode(features, alone, _click(1), candidates=True)),
         }
-        for case, objects in (("track", 1), ("track 4", 4)):
-            counted[case] = counted["encode"] + gflop(lambda objects=objects: _followed(network, features, objects))
-    return counted
+        for case, objects in (("track", 1), ("track 4", 4), ("track 16", 16)):
+            followed = cost(lambda objects=objects: _followed(network, features, objects))
+            found[case] = {name: one + found["encode"][name] for name, one in followed.items()}
+    return found
 
 
 def _followed(network: SegmentationNetwork, features: ImageFeatures, objects: int) -> FrameMemory:
@@ -179,10 +193,35 @@ def _click(objects: int) -> PromptBatch:
     return PromptBatch.nothing(objects, "meta")
 
 
-def gflop(work: Callable[[], Any]) -> float:
-    with FlopCounterMode(display=False) as counter:
+def cost(work: Callable[[], Any]) -> dict[str, float]:
+    """GFLOP, a product and a sum being two, and GB."""
+    with FlopCounterMode(display=False) as counter, Bytes() as traffic:
         work()
-    return counter.get_total_flops() / 1e9
+    return {"gflop": counter.get_total_flops() / 1e9, "gb": traffic.total / 1e9}
+
+
+class Bytes(TorchDispatchMode):
+    """Counts the bytes of what operations are given and what they give, but for views."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            both = (leaf for tree in (args, result) for leaf in tree_leaves(tree))
+            self.total += sum(one.nbytes for one in both if isinstance(one, torch.Tensor))
+        return result
+
+
+def best_copy(numbers: int = 1 << 26, runs: int = 5) -> float:
+    """GB/s of a copy that is larger than any cache, read and written, the best of some."""
+    source, target = torch.zeros(2, numbers)
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        target.copy_(source)
+        times.append(time.perf_counter() - begin)
+    return 2 * source.nbytes / min(times) / 1e9
 
 
 def best_products(side: int = 2048, runs: int = 5) -> dict[str, float]:
@@ -240,6 +279,15 @@ def agreement(shown: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: min(iou(a, b) for a, b in zip(base, masks, strict=True)) for name, masks in shown.items()}
 
 
+def shares(found: dict[str, Any], name: str, seconds: float) -> str:
+    """What part of the machine's best is made use of, where the work has been counted."""
+    if "gflop" not in found:
+        return ""
+    best = found["best_gflops"]["bfloat16" if name.endswith("auto") and processor_has_bfloat16() else "float32"]
+    parts = {"products": found["gflop"] / seconds / best, "copying": found["gb"] / seconds / found["best_gb_per_s"]}
+    return ", ".join(f"{share:.0%} of the best {part}" for part, share in parts.items())
+
+
 @click.command(help=__doc__)
 @click.option("--case", type=click.Choice([*CASES, "memory"]), default="encode", show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
@@ -251,13 +299,13 @@ def agreement(shown: dict[str, np.ndarray]) -> dict[str, float]:
 def main(
     case: str, rounds: int, precisions: str | None, ours: bool, image_size: int, folder: Path, out: Path | None
 ) -> None:
-    kinds: list[type] = [] if ours else [Theirs]
-    kinds.append(Pico if case == "pico" else Ours)
+    kinds = [] if ours else [*PEERS.get(case, (Theirs,))]
+    kinds += {"pico": (Pico,), "track": (Ours, Fast)}.get(case, (Ours,))
     found: dict[str, Any] = {"case": case, "image_size": image_size, "machine": machine()}
     if case == "memory":
         found["peak_mib"] = peaks(kinds, folder, image_size)
     else:
-        found["best_gflops"], found["gflop"] = best_products(), operations(image_size).get(case)
+        found |= {"best_gflops": best_products(), "best_gb_per_s": best_copy(), **costs(image_size).get(case, {})}
         with apart(kinds, folder, image_size) as systems:
             for system in systems if precisions else []:
                 system.precisions = tuple(one for one in system.precisions if one in str(precisions).split(","))
@@ -265,7 +313,12 @@ def main(
         found |= {"times": times.summary(), "iou": {} if case == "pico" else agreement(times.shown)}
         for name, one in found["times"].items():
             span = f"({one['low_s']:.3f} to {one['high_s']:.3f})"
-            print(f"{name:20} {one['median_s']:8.3f} s {span}  ratio {one['ratio'] or 0:.2f}")
+            reached = (
+                f"  {shares(found, name, one['median_s'])}"
+                if name.removeprefix(Ours.name) in (" auto", " exact", " plain")
+                else ""
+            )
+            print(f"{name:20} {one['median_s']:8.3f} s {span}  ratio {one['ratio'] or 0:.2f}{reached}")
     line = json.dumps(found)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,10 +17,12 @@ TITLES = {
     "click": "A click on an encoded picture",
     "track": "One more frame of a video, one object",
     "track 4": "One more frame of a video, four objects",
+    "track 16": "One more frame of a video, sixteen objects",
+    "start": "From the start of a process to the masks of a click: import, load, encode, click",
     "everything": "Automatic masks, 16 x 16 points, no thresholds, 1800 x 1200 pixels",
     "pico": "One more frame of 854x480, one object: the built-in network beside sam2's tiny",
 }
-TARGETS = {"encode": 0.65, "click": 0.5, "track": 0.45, "track 4": 0.45, "everything": 0.2}
+TARGETS = {"encode": 0.65, "click": 0.5, "track": 0.45, "track 4": 0.45, "track 16": 0.45, "everything": 0.2}
 INTRODUCTION = """# Speed and memory
 
 Times of masklet and of PyPI `sam2` 1.1.0 with the same seeded weights and the same pictures, taken by turns in one run.
@@ -44,7 +46,9 @@ def page(results: Iterable[dict[str, Any]]) -> str:
     parts = [INTRODUCTION]
     parts += ["\n".join(case_lines(title, by_case[case])) for case, title in TITLES.items() if case in by_case]
     parts += ["\n".join(trades_lines(one)) for one in by_case.get("trades", [])]
+    parts += ["\n".join(stages_lines(by_case["stages"]))] if "stages" in by_case else []
     parts += ["\n".join(memory_lines(one)) for one in by_case.get("memory", [])]
+    parts += ["\n".join(length_lines(one)) for one in by_case.get("length", [])]
     missing = [title for case, title in TITLES.items() if case not in by_case]
     parts.append("\n".join(limits_lines(missing)))
     return "\n".join(parts)
@@ -86,6 +90,12 @@ def shares(result: dict[str, Any]) -> Iterator[str]:
     said = ", ".join(f"{way} {rate:.0f} GFLOP/s" for way, rate in reached.items())
     peak = ", ".join(f"{rate:.0f} in {name}" for name, rate in best.items())
     yield f"\nReached: {said}. The best large matrix product of that run: {peak}."
+    if result.get("gb"):
+        said = ", ".join(f"{way} {rate / result['gflop'] * result['gb']:.0f} GB/s" for way, rate in reached.items())
+        yield (
+            f"Were each operand fetched from memory in float32 and each result written there, {result['gb']:.1f} GB, "
+            f"that would be {said}; the best copy: {result['best_gb_per_s']:.0f} GB/s."
+        )
 
 
 def trades_lines(result: dict[str, Any]) -> Iterator[str]:
@@ -106,6 +116,33 @@ def memory_lines(result: dict[str, Any]) -> Iterator[str]:
     yield "| | one object | four objects | each further object |\n|---|---|---|---|"
     for name, mib in result["peak_mib"].items():
         yield f"| {name} | {mib['1']:.0f} | {mib['4']:.0f} | {mib['each further']:.0f} |"
+    yield ""
+
+
+def stages_lines(results: list[dict[str, Any]]) -> Iterator[str]:
+    yield "## Where the time of a frame goes\n"
+    for result in results:
+        processor, threads = result["machine"]["processor"], result["machine"]["threads"]
+        yield f"`{result['weights']}`, 640x480, one object, {processor}, {threads} threads (`benchmarks/stages.py`).\n"
+        yield "| | ms | share of the frame |\n|---|---|---|"
+        milliseconds = result["milliseconds"]
+        for name, one in milliseconds.items():
+            yield f"| {name} | {one:.2f} | {one / milliseconds['whole frame']:.1%} |"
+        yield ""
+
+
+def length_lines(result: dict[str, Any]) -> Iterator[str]:
+    lengths = list(next(iter(result["peak_mib"].values())))
+    yield "## Memory by the length of a video\n"
+    yield (
+        f"Peak of the whole process in MiB, one object, the built-in network at {result['side']} pixels with random "
+        "weights and a bound on what is held in memory (`benchmarks/memory_by_length.py`).\n"
+    )
+    yield "| |" + "".join(f" {int(length):,} frames |" for length in lengths) + " growth |"
+    yield "|---|" + "---|" * (len(lengths) + 1)
+    for mode, peaks in result["peak_mib"].items():
+        row = "".join(f" {peaks[length]:.0f} |" for length in lengths)
+        yield f"| {mode} |{row} {result['growth_percent'][mode]:+.1f} % |"
     yield ""
 
 

@@ -68,3 +68,24 @@ def test_what_is_traded_is_told_with_what_it_gains(page):
     found = page({"case": "trades", "weights": "pico", "ways": ways})
     assert "| --fast | 0.612 | 0.25 |" in found
     assert "`pico`" in found
+
+
+def test_bytes_are_told_beside_operations(page):
+    measured = {"masklet auto": times(2.0, 0.5)}
+    best = {"best_gflops": {"float32": 160.0}, "best_gb_per_s": 41.4}
+    found = page(result("track", times=measured, gflop=300.0, gb=30.06, **best))
+    assert "30.1 GB" in found
+    assert "auto 15 GB/s; the best copy: 41 GB/s" in found
+
+
+def test_stages_have_their_share_of_the_frame(page):
+    found = page(result("stages", weights="pico", milliseconds={"recall": 5.0, "overlay": 1.0, "whole frame": 20.0}))
+    assert "`pico`, 640x480, one object, Some Processor, 2 threads" in found
+    assert "| overlay | 1.00 | 5.0% |" in found
+
+
+def test_memory_by_length_is_told_with_its_growth(page):
+    lengths = {"step": {"300": 400.0, "30000": 410.0}}
+    found = page(result("length", side=64, peak_mib=lengths, growth_percent={"step": 2.5}))
+    assert "| | 300 frames | 30,000 frames | growth |" in found
+    assert "| step | 400 | 410 | +2.5 % |" in found

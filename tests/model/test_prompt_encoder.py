@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,30 @@ def test_points_become_tokens_with_one_filling_token_behind(encoder: PromptEncod
 def test_nothing_is_two_filling_tokens(encoder: PromptEncoder):
     tokens, _ = encoder(PromptBatch.nothing(1), 4, 4)
     assert torch.equal(tokens[0], encoder.no_point.weight.expand(2, -1))
+
+
+def test_nothing_is_encoded_once_for_all_objects_and_follows_size_and_weights():
+    torch.manual_seed(0)
+    encoder = PromptEncoder(32, sketched=True)
+    assert encoder.sketch is not None
+    torch.nn.init.normal_(encoder.sketch.paint.weight)
+    nothing = PromptBatch.nothing(3)
+    for h, w in ((4, 6), (2, 3)):
+        wanted = encoder(nothing, h, w)
+        with torch.no_grad():
+            for found, one in zip(encoder(nothing, h, w), wanted, strict=True):
+                torch.testing.assert_close(found, one)
+                assert len(found) == 3
+                assert found.stride(0) == 0
+            torch.nn.init.normal_(encoder.no_mask.weight)
+            assert not torch.equal(encoder(nothing, h, w)[1], wanted[1])
+
+
+def test_a_mask_that_is_added_to_nothing_is_seen(encoder: PromptEncoder):
+    nothing = PromptBatch.nothing(1)
+    masked = replace(nothing, mask_logits_o1hw=torch.randn(1, 1, 16, 16))
+    with torch.no_grad():
+        assert not torch.equal(encoder(masked, 4, 4)[1], encoder(nothing, 4, 4)[1].contiguous())
 
 
 def test_positive_and_negative_clicks_at_one_place_differ(encoder: PromptEncoder):

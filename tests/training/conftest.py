@@ -25,6 +25,7 @@ TINY = replace(
     PICO,
     name="test",
     image_size=SIZE,
+    still_size=0,
     width=64,
     mask_channels=(16, 8),
     decoder_heads=2,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_pictures_are_learned_one_by_one_and_videos_as_clips_too(weights: Path, 
     assert recipe.sources[0].make_clip(0).frames_fhwc.shape == (3, 32, 32, 3)
     assert recipe.config.image_size == 32
     assert recipe.released_as == TINY
+
+
+def test_pictures_are_learned_at_the_size_that_they_are_used_at(weights: Path, tmp_path: Path):
+    network = SegmentationNetwork(replace(TINY, still_size=96))
+    save_network(network, tmp_path / "larger.safetensors", description={})
+    pictures = open_dataset("images", write_pictures(tmp_path / "pictures", 2))
+    (stills,) = recipe_for(tmp_path / "larger.safetensors", pictures, FineTuning()).sources
+    assert stills.make_clip(0).frames_fhwc.shape == (1, 96, 96, 3)
+    clips, _ = recipe_for(tmp_path / "larger.safetensors", pictures, FineTuning(frames=2)).sources
+    assert clips.make_clip(0).frames_fhwc.shape == (2, 64, 64, 3)
 
 
 def test_a_network_that_keeps_shapes_learns_from_pictures_of_the_mean_shape(weights: Path, tmp_path: Path):

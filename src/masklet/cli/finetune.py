@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 COUNT = click.IntRange(min=1)
 VIDEO_FRAMES = 4
 """Of the clips that videos are learned from."""
+TESTED = 200
+"""Objects of --test at most, more than are watched: they are looked at twice only."""
 GIB = 1 << 30
 
 
@@ -97,7 +99,7 @@ def finetune(
         click.echo(told_bytes(recipe, settings))
         return
     folder = out or Path("runs") / (data.stem if data.is_file() else data.resolve().name)
-    tested = HeldOut(open_dataset(format_name, test)) if test else held_out
+    tested = HeldOut(open_dataset(format_name, test), most=TESTED) if test else held_out
     prepare(folder, watched, resume=resume)
     click.echo(f"learning from {len(learned)}, watching {len(watched)} of the format {whole.format}", err=True)
     learn(recipe, folder, place)

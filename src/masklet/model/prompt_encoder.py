@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masklet.model.arithmetic import Kept
 from masklet.model.layers import LayerNorm2d
 from masklet.model.outputs import _Tensors
 from masklet.model.positions import FourierPositions, middles
@@ -28,12 +29,20 @@ class PromptBatch(_Tensors):
     labels_op: Tensor | None = None
     mask_logits_o1hw: Tensor | None = None
     """Logits at the size of the low-res masks."""
+    has_no_points: bool = False
+    """Known without a look at the labels, which all fill up."""
 
     @staticmethod
     def nothing(objects: int, device: torch.device | str | None = None) -> PromptBatch:
         """No prompt at all, as while tracking."""
         points = torch.zeros(objects, 1, 2, device=device)
-        return PromptBatch(points, torch.full((objects, 1), NO_POINT, device=device))
+        labels = torch.full((objects, 1), NO_POINT, device=device)
+        return PromptBatch(points, labels, has_no_points=True)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all such batches of one size are alike."""
+        return self.has_no_points and self.mask_logits_o1hw is None
 
     @property
     def objects(self) -> int:
@@ -58,9 +67,17 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(16, width, 1),
         )  # fmt: skip
         self.sketch = Sketch(width) if sketched else None
+        self.kept_nothing = Kept()
 
     def forward(self, prompts: PromptBatch, h: int, w: int) -> tuple[Tensor, Tensor]:
         """Tokens (o, p + 1, width), or (o, 0, width) without points, and a dense map (o, width, h, w)."""
+        if torch.is_grad_enabled() or not prompts.is_nothing:
+            return self._encoded(prompts, h, w)
+        one = prompts.rows(slice(0, 1))
+        tokens_1pc, dense_1chw = self.kept_nothing.get((h, w), self.parameters(), lambda: self._encoded(one, h, w))
+        return tokens_1pc.expand(prompts.objects, -1, -1), dense_1chw.expand(prompts.objects, -1, -1, -1)
+
+    def _encoded(self, prompts: PromptBatch, h: int, w: int) -> tuple[Tensor, Tensor]:
         return self._tokens(prompts, h, w), self._dense(prompts, h, w)
 
     def _tokens(self, prompts: PromptBatch, h: int, w: int) -> Tensor:

@@ -47,8 +47,12 @@ class FineTuning:
     """Batches per step."""
     objects: int = 3
     """Per clip at most."""
-    clicks: int = 3
+    clicks: int = 4
     """Correction clicks per object."""
+    centred_share: float = 0.5
+    """Clicks in the middle of what is wrong, where people click."""
+    average: float = 0.98
+    """Decay per step of the moving average of the weights, which is what is watched and kept; 0: the last weights."""
     steps: int = 1000
     rate: float = 1e-4
     frozen_trunk: bool = True
@@ -89,7 +93,10 @@ def recipe_for(
         sources=sources_of(data, settings, sized.common_canvas(some_shapes(data))),
         schedule=Cosine(settings.steps, warmup=max(1, settings.steps // 20)),
         rates=rates_of(settings),
-        simulation=Simulation(prompted_frames=1, corrected_frames=1, clicks=settings.clicks),
+        average=settings.average,
+        simulation=Simulation(
+            prompted_frames=1, corrected_frames=1, clicks=settings.clicks, centred_share=settings.centred_share
+        ),
         losses=LossWeights(reduction=2),
         parts=settings.parts,
         bfloat16=settings.bfloat16,

@@ -221,7 +221,7 @@ class Transformers(Contestant):
         pictures = [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.jpg"))]
         height, width = pictures[0].shape[:2]
         video = torch.stack([pixels(picture, self._side) for picture in pictures])
-        session = self._library.Sam2VideoInferenceSession(video=video, video_height=height, video_width=width)
+        session = self._library.Sam2VideoInferenceSession(video, height, width, dtype=torch.float32)
         for obj in range(objects):
             place = torch.tensor(PLACES[obj])[None, None, None] * self._side / torch.tensor([width, height])
             shown = {"point_coords": place, "point_labels": torch.ones(1, 1, 1, dtype=torch.int32)}

@@ -38,7 +38,7 @@ def test_absurd_values_are_refused_by_name(change: dict[str, object], message: s
         config_from_json({**config_to_json(TINY), **change})
 
 
-@pytest.mark.parametrize("name", ["still_size", "keeps_shape", "weighs_stability"])
+@pytest.mark.parametrize("name", ["still_size", "keeps_shape", "weighs_stability", "trusts_single_mask"])
 def test_files_of_earlier_versions_need_not_tell_of_what_their_networks_do_not_do(name: str):
     values = config_to_json(TINY)
     del values[name]

@@ -211,6 +211,23 @@ def test_a_mask_that_depends_on_its_threshold_is_taken_for_worse_where_the_confi
     assert torch.equal(undoubted.iou_ok, none.iou_ok)
 
 
+def test_an_unstable_single_mask_of_what_is_shown_stands_where_the_configuration_says_so(
+    network, features, monkeypatch: pytest.MonkeyPatch
+):
+    alone, never_stable = network.without_memory(features), Stability(threshold=2.0)
+
+    def answer(prompts: PromptBatch, stability: Stability | None) -> torch.Tensor:
+        return network.decode(features, alone, prompts, candidates=False, stability=stability).logits_okhw
+
+    shown, nothing = click(1), PromptBatch.nothing(1)
+    single, instead = answer(shown, None), answer(shown, never_stable)
+    assert not torch.equal(instead, single)
+    unseen = answer(nothing, never_stable)
+    monkeypatch.setattr(network, "config", replace(network.config, trusts_single_mask=True))
+    assert torch.equal(answer(shown, never_stable), single)
+    assert torch.equal(answer(nothing, never_stable), unseen)
+
+
 def test_a_network_without_prompts_for_an_object_still_decodes_from_a_mask(network, features):
     prompts = PromptBatch(mask_logits_o1hw=torch.randn(1, 1, 16, 16))
     prediction = network.decode(features, network.without_memory(features), prompts, candidates=False)

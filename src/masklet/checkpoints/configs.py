@@ -19,7 +19,7 @@ MAX_JSON = 1 << 20
 MAX_NUMBER = 8192
 """No size of a network is larger; a file cannot make us build something absurd."""
 MAX_ITEMS = 64
-ADDED = {"still_size": 0, "keeps_shape": False, "weighs_stability": False}
+ADDED = {"still_size": 0, "keeps_shape": False, "weighs_stability": False, "trusts_single_mask": False}
 """Fields of a network that files of earlier versions lack."""
 ADDED_TO_MEMORY = {"detailed": 1.0}
 

@@ -118,6 +118,9 @@ class NetworkConfig:
     """Clicks and boxes are drawn onto the dense map too, besides being tokens."""
     tracks_with_candidates: bool = True
     """On frames without clicks the best of three candidates is taken, else the single mask."""
+    trusts_single_mask: bool = False
+    """Where something is shown, an unstable single mask does not give way to the best candidate, as it does as published:
+    the candidates of a small network know too little of what several clicks ask for."""
     weighs_stability: bool = False
     """A mask's predicted IoU is multiplied by how little the mask changes with its threshold: a small network often
     predicts a high IoU for a mask that it is not sure of."""
@@ -195,6 +198,7 @@ PICO = NetworkConfig(
     dates_pointers=False,
     sketches_prompts=True,
     tracks_with_candidates=False,
+    trusts_single_mask=True,
     weighs_stability=True,
 )
 

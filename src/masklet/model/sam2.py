@@ -155,8 +155,8 @@ class SegmentationNetwork(nn.Module):
     ) -> MaskPrediction:
         """Three candidate masks (k = 3), or the single one (k = 1).
 
-        With ``stability`` an unstable single mask gives way to the best candidate, and predicted IoUs are weighed where
-        the configuration says so; ``None`` takes everything as it was predicted.
+        With ``stability`` an unstable single mask gives way to the best candidate, and predicted IoUs are weighed, each
+        where the configuration says so; ``None`` takes everything as it was predicted.
         """
 
         def decoded(rows: slice) -> MaskPrediction:
@@ -166,7 +166,10 @@ class SegmentationNetwork(nn.Module):
                 prediction = weighed(prediction)
             if candidates:
                 return candidate_masks(prediction)
-            return single_mask(prediction) if stability is None else stable_mask(prediction, stability)
+            is_trusted = self.config.trusts_single_mask and not prompts.is_nothing
+            if stability is None or is_trusted:
+                return single_mask(prediction)
+            return stable_mask(prediction, stability)
 
         return self._in_groups(prompts.objects, features, decoded)
 

@@ -9,6 +9,14 @@ from typing import Any
 
 import torch
 
+KNOWS = {
+    "AVX2": "_is_avx2_supported",
+    "AVX-512": "_is_avx512_supported",
+    "bfloat16": "_is_avx512_bf16_supported",
+    "AMX": "_is_amx_tile_supported",
+}
+"""What decides how fast large products are, by torch's names."""
+
 
 def machine() -> dict[str, Any]:
     return {
@@ -16,6 +24,7 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "instructions": os.environ.get("ONEDNN_MAX_CPU_ISA", "all"),
+        "knows": [name for name, found in KNOWS.items() if getattr(torch.cpu, found, bool)()],
     }
 
 

@@ -1,6 +1,6 @@
 """Makes docs/speed.md of what benchmarks/speed.py has measured, so that no number on it is typed by hand.
 
-Command: python benchmarks/speed_page.py benchmarks/results/*.json > docs/speed.md
+Command: python benchmarks/speed_page.py benchmarks/results/*.json > docs/speed.md (tests/docs/test_speed.py compares)
 Needs nothing but Python. Time: a moment.
 """
 
@@ -25,9 +25,11 @@ TITLES = {
 TARGETS = {"encode": 0.65, "click": 0.5, "track": 0.45, "track 4": 0.45, "track 16": 0.45, "everything": 0.2}
 INTRODUCTION = """# Speed and memory
 
-Times of masklet and of PyPI `sam2` 1.1.0 with the same seeded weights and the same pictures, taken by turns in one run.
-`benchmarks/speed.py` says what is measured and how to do it again; `benchmarks/speed_page.py` made this page of its
-results.
+Times of masklet, of PyPI `sam2` 1.1.0 and of transformers 5.24 with the same seeded weights and the same pictures,
+taken by turns in one run. `benchmarks/speed.py` says what is measured and how to do it again;
+`benchmarks/speed_page.py` made this page of its results, which lie in `benchmarks/results`. What is fast depends on the
+machine: with tiles (AMX) sam2's own attention becomes three times as fast, so there is less to gain; without bfloat16
+all compute in float32. The tables of machines with AMX and with AVX2 alone are from before the latest changes.
 
 How masklet computes is said by `network.set_precision(...)`: "auto" computes large products in bfloat16 where the
 device is faster with it, "exact" in float32 always, and "plain" leaves everything to torch's own operators, as a new
@@ -122,8 +124,7 @@ def memory_lines(result: dict[str, Any]) -> Iterator[str]:
 def stages_lines(results: list[dict[str, Any]]) -> Iterator[str]:
     yield "## Where the time of a frame goes\n"
     for result in results:
-        processor, threads = result["machine"]["processor"], result["machine"]["threads"]
-        yield f"`{result['weights']}`, 640x480, one object, {processor}, {threads} threads (`benchmarks/stages.py`).\n"
+        yield f"`{result['weights']}`, 640x480, one object, {_processor(result)} (`benchmarks/stages.py`).\n"
         yield "| | ms | share of the frame |\n|---|---|---|"
         milliseconds = result["milliseconds"]
         for name, one in milliseconds.items():
@@ -156,11 +157,13 @@ def limits_lines(missing: list[str]) -> Iterator[str]:
 
 
 def machine(result: dict[str, Any]) -> str:
+    return f"{_processor(result)}, torch {result['machine']['torch']}, {result['image_size']} px."
+
+
+def _processor(result: dict[str, Any]) -> str:
     found = result["machine"]
-    processor = found["processor"] or "a processor without a name"
-    return (
-        f"{processor}{_limits(result)}, {found['threads']} threads, torch {found['torch']}, {result['image_size']} px."
-    )
+    knows = f" ({', '.join(found['knows'])})" if found.get("knows") else ""
+    return f"{found['processor'] or 'A processor without a name'}{knows}{_limits(result)}, {found['threads']} threads"
 
 
 def _limits(result: dict[str, Any]) -> str:

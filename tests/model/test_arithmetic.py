@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masklet.memory import MemoryBank
-from masklet.model import arithmetic, hiera, memory_attention
+from masklet.model import arithmetic, hiera, sam2
 from masklet.model.arithmetic import EXACT, PLAIN, Arithmetic, Computes, Kept, choose_arithmetic
 from masklet.model.attention import Placed, RotaryAttention
 from masklet.model.config import HieraConfig, MemoryConfig, NetworkConfig
@@ -279,7 +279,7 @@ def network() -> SegmentationNetwork:
 @pytest.mark.parametrize("objects_at_once", [1, 2])
 @pytest.mark.parametrize(("has_bfloat16", "tolerance"), [(False, 1e-4), (True, 0.1)], ids=["float32", "bfloat16"])
 def test_a_network_gives_the_same_in_every_precision(network, has_bfloat16, tolerance, objects_at_once, monkeypatch):
-    monkeypatch.setattr(memory_attention, "KEY_NUMBERS", objects_at_once * 160 * 128)
+    monkeypatch.setattr(sam2, "KEY_NUMBERS", objects_at_once * 160 * 128)
     monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: has_bfloat16)
     plain = followed(network.set_precision("plain"))
     fast = followed(network.set_precision("auto"))

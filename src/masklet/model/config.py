@@ -119,8 +119,8 @@ class NetworkConfig:
     tracks_with_candidates: bool = True
     """On frames without clicks the best of three candidates is taken, else the single mask."""
     trusts_single_mask: bool = False
-    """Where something is shown, an unstable single mask does not give way to the best candidate, as it does as published:
-    the candidates of a small network know too little of what several clicks ask for."""
+    """Where something is shown, an unstable single mask stands. As published, the best candidate replaces it; but those
+    of a small network know too little of what several clicks ask for."""
     weighs_stability: bool = False
     """A mask's predicted IoU is multiplied by how little the mask changes with its threshold: a small network often
     predicts a high IoU for a mask that it is not sure of."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -65,10 +65,6 @@ class Places:
     frames: tuple[Tensor, ...]
     """``places_of`` each frame."""
     hw: tuple[int, int]
-
-    def of_objects(self, rows: slice) -> Places:
-        """Those of some objects."""
-        return replace(self, frames=tuple(places_om[rows] for places_om in self.frames))
 
     def of_each(self, frames: Sequence[Tensor]) -> Tensor:
         """Cells and squares of one frame each, (o or 1, ..., n, d) -> what is at the places (o, ..., g * m, d)."""

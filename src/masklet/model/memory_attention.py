@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,6 @@ from masklet.model.detail import Places
 from masklet.model.layers import Drops, Mlp
 from masklet.model.positions import Rotation, rotary_angles, sine_grid
 
-KEY_NUMBERS = 1 << 23
-"""On a processor, so many numbers of keys are projected at once; more objects follow one after the other."""
-
 
 @dataclass(frozen=True)
 class KnownKeys:
@@ -30,9 +27,6 @@ class KnownKeys:
     """Of all remembered frames, by layer and head. One row stands for all objects."""
     shifts: Shifts
     """What age adds to the tokens of each frame."""
-
-    def of_objects(self, rows: slice) -> KnownKeys:
-        return self if len(self.keys_olhmd) == 1 else replace(self, keys_olhmd=self.keys_olhmd[rows])
 
     def turned(self, attention: RotaryAttention, layer: int, placed: Placed, places: Places | None) -> Tensor:
         """(o or 1, h, m, d) for one layer."""
@@ -52,11 +46,6 @@ class MemoryTokens:
     """So many cells of the frame's grid, along each side, lie under one of the memory's."""
     places: Places | None = None
     """Where values, and keys that are known, were taken from; keys to be projected are of whole grids still."""
-
-    def of_objects(self, rows: slice) -> MemoryTokens:
-        keys = self.keys.of_objects(rows) if isinstance(self.keys, KnownKeys) else self.keys[rows]
-        places = self.places.of_objects(rows) if self.places is not None else None
-        return replace(self, keys=keys, values_omc=self.values_omc[rows], places=places)
 
     def turned_keys(self, attention: RotaryAttention, layer: int, placed: Placed) -> Tensor:
         """(o or 1, h, m, d) as one layer compares them."""
@@ -128,16 +117,20 @@ class MemoryAttention(nn.Module):
         self.kept_rotation = Kept()
 
     def forward(self, stride16_ochw: Tensor, memory: MemoryTokens) -> Tensor:
+        return self.in_parts(stride16_ochw, [memory])
+
+    def in_parts(self, stride16_ochw: Tensor, memories: Iterable[MemoryTokens]) -> Tensor:
+        """As ``forward``, from the memories of some objects after those of others, which are asked for one by one."""
         _, c, h, w = stride16_ochw.shape
         rotation = self._rotation(h, w, stride16_ochw.device)
         placed_ochw = stride16_ochw + self.position_weight * sine_grid(c, h, w, stride16_ochw.device)
         frame_onc = rearrange(placed_ochw, "o c h w -> o (h w) c").contiguous()
-        placed = memory.placed(rotation, h, w)
-        first = self._layers()[0]
-        around_onc = first.look_around(frame_onc, rotation)
-        found = [
-            self._look(some_onc, remembered, rotation, placed) for some_onc, remembered in _groups(around_onc, memory)
-        ]
+        around_onc = self._layers()[0].look_around(frame_onc, rotation)
+        found: list[Tensor] = []
+        for memory in memories:
+            start = sum(map(len, found))
+            some_onc = around_onc if len(around_onc) == 1 else around_onc[start : start + len(memory.values_omc)]
+            found.append(self._look(some_onc, memory, rotation, memory.placed(rotation, h, w)))
         return rearrange(torch.cat(found), "o (h w) c -> o c h w", h=h, w=w)
 
     def project_keys(self, tokens_bnc: Tensor, h: int, w: int, pooled: int = 1) -> Tensor:
@@ -162,18 +155,6 @@ class MemoryAttention(nn.Module):
 
     def _layers(self) -> list[MemoryAttentionLayer]:
         return [layer for layer in self.layers if isinstance(layer, MemoryAttentionLayer)]
-
-
-def _groups(frame_onc: Tensor, memory: MemoryTokens) -> Iterator[tuple[Tensor, MemoryTokens]]:
-    """Frames and memories of as many objects as go together: all where something learns, compiled and on a GPU."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or frame_onc.is_cuda:
-        yield frame_onc, memory
-        return
-    objects, tokens, _ = memory.values_omc.shape
-    size = max(KEY_NUMBERS // (tokens * frame_onc.shape[-1]), 1)
-    for start in range(0, objects, size):
-        rows = slice(start, start + size)
-        yield frame_onc if len(frame_onc) == 1 else frame_onc[rows], memory.of_objects(rows)
 
 
 def pooled_rotation(rotation: Rotation, h: int, w: int, pooled: int) -> Rotation:

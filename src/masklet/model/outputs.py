@@ -113,6 +113,11 @@ class FrameMemory(_Tensors):
     places_om: Tensor | None = None
     """Where it is attended to, if not everywhere alike (``detail.places_of``)."""
 
+    def of_objects(self, rows: slice) -> FrameMemory:
+        """What is kept of some objects."""
+        some, keys = replace(self, keys_olhnd=None).rows(rows), self.keys_olhnd
+        return replace(some, keys_olhnd=keys if keys is None or len(keys) == 1 else keys[rows])
+
 
 @dataclass(frozen=True)
 class Recollection:
@@ -124,3 +129,13 @@ class Recollection:
     """(frames ago, object pointer (o, c)); negative: a frame still to come."""
     pointer_span: int
     """The distance in frames that pointers' times are measured by."""
+
+    @property
+    def objects(self) -> int:
+        """How many objects are remembered."""
+        return len(self.maps[0][1].features_ochw)
+
+    def of_objects(self, rows: slice) -> Recollection:
+        """The memories of some objects; nothing is copied."""
+        maps = [(slot, memory.of_objects(rows)) for slot, memory in self.maps]
+        return replace(self, maps=maps, pointers=[(age, pointer_oc[rows]) for age, pointer_oc in self.pointers])

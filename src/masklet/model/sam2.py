@@ -36,6 +36,8 @@ LARGE_PARTS = ("trunk", "memory_attention", "memory_encoder", "mask_decoder.tran
 """Where the time goes. The small rest is not worth a rounding."""
 GRID_NUMBERS = 1 << 21
 """On a processor, so many numbers of the objects' grids are worked on at once: they shall stay in its cache."""
+KEY_NUMBERS = 1 << 23
+"""On a processor, so many numbers of keys are projected at once."""
 ABSENT_LOGIT = -1024.0
 DOUBT_LOGIT = 1.0
 """Stability that predicted IoUs are weighed by is told between this and its negative."""
@@ -135,7 +137,13 @@ class SegmentationNetwork(nn.Module):
 
         ``features`` holds one picture, or one for each object.
         """
-        return self.memory_attention(features.stride16_bchw, self.memory_tokens(recollection))
+        objects = recollection.objects
+        tokens = sum(memory.features_ochw[0, 0].numel() for _, memory in recollection.maps)
+        size = max(KEY_NUMBERS // (tokens * self.config.width), 1)
+        if size >= objects or not self._takes_turns:
+            return self.memory_attention(features.stride16_bchw, self.memory_tokens(recollection))
+        parts = (recollection.of_objects(slice(start, start + size)) for start in range(0, objects, size))
+        return self.memory_attention.in_parts(features.stride16_bchw, map(self.memory_tokens, parts))
 
     def decode_all(self, features: ImageFeatures, conditioned_ochw: Tensor, prompts: PromptBatch) -> MaskPrediction:
         """All four masks (k = 4): the single one first, then the three that share out an ambiguous prompt."""
@@ -217,9 +225,14 @@ class SegmentationNetwork(nn.Module):
         places_om = self.memory_tokens.places(belief_o1hw) if isinstance(self.memory_tokens, Coarsens) else None
         return FrameMemory(memory_ochw, mask.pointer_oc, features.keys_blhnd, places_om)
 
+    @property
+    def _takes_turns(self) -> bool:
+        """Whether some objects follow the others: on a processor where nothing learns."""
+        return not torch.is_grad_enabled() and self.device.type == "cpu"
+
     def _in_groups(self, objects: int, features: ImageFeatures, work: Callable[[slice], Some]) -> Some:
         """Work on the rows of o objects. On a processor where nothing learns, some objects follow the others."""
-        if torch.is_grad_enabled() or self.device.type != "cpu":
+        if not self._takes_turns:
             return work(slice(None))
         size = max(GRID_NUMBERS // features.stride16_bchw[0].numel(), 1)
         return stacked([work(slice(start, start + size)) for start in range(0, objects, size)])

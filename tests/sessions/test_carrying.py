@@ -21,8 +21,8 @@ def looks(network: SegmentationNetwork, monkeypatch: pytest.MonkeyPatch) -> list
     calls: list[int] = []
     recall = network.recall
 
-    def counted(features: Any, recollection: Any) -> torch.Tensor:
-        found = recall(features, recollection)
+    def counted(*given: Any) -> torch.Tensor:
+        found = recall(*given)
         calls.append(len(found))
         return found
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from masklet.model import sam2
 from masklet.model.sam2 import SegmentationNetwork
 from masklet.prompts import Box, Mask, Points
 from masklet.sessions.results import FrameResult
@@ -112,6 +113,31 @@ def test_objects_tracked_together_are_what_they_are_alone(start):
     runs = [list(session.propagate()) for session in (together, alone)]
     for obj in (1, 2, 3):
         assert_same(low_res(runs[0], obj), low_res(runs[1], obj), tolerance=1e-3)
+
+
+def test_on_a_processor_some_objects_follow_the_others_after_one_look_around(
+    start, network: SegmentationNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    def followed() -> tuple[list[FrameResult], int, list[int]]:
+        looks, asked = [], []
+        look, recall = type(network).look_around, type(network).recall
+        with monkeypatch.context() as patch:
+            patch.setattr(type(network), "look_around", lambda *given: looks.append(given) or look(*given))
+            patch.setattr(
+                type(network), "recall", lambda self, *given: asked.append(given[1].objects) or recall(self, *given)
+            )
+            session = start(objects_per_batch=8)
+            for obj in (1, 2, 3):
+                session.prompt(0, obj, Points((10 * obj, 20)))
+            return list(session.propagate(0, 2)), len(looks), asked
+
+    together, looks, asked = followed()
+    assert (looks, asked) == (2, [3, 3])
+    monkeypatch.setattr(sam2, "GRID_NUMBERS", 1)
+    in_turns, looks, asked = followed()
+    assert (looks, asked) == (2, [1] * 6)
+    for obj in (1, 2, 3):
+        assert_same(low_res(together, obj), low_res(in_turns, obj), tolerance=1e-3)
 
 
 def test_an_object_added_between_two_steps_joins_and_disturbs_nobody(start):

@@ -119,13 +119,23 @@ class MemoryAttention(nn.Module):
     def forward(self, stride16_ochw: Tensor, memory: MemoryTokens) -> Tensor:
         return self.in_parts(stride16_ochw, [memory])
 
-    def in_parts(self, stride16_ochw: Tensor, memories: Iterable[MemoryTokens]) -> Tensor:
-        """As ``forward``, from the memories of some objects after those of others, which are asked for one by one."""
+    def look_around(self, stride16_ochw: Tensor) -> Tensor:
+        """The first step, in which memories have no say: (o, n, width)."""
         _, c, h, w = stride16_ochw.shape
-        rotation = self._rotation(h, w, stride16_ochw.device)
         placed_ochw = stride16_ochw + self.position_weight * sine_grid(c, h, w, stride16_ochw.device)
         frame_onc = rearrange(placed_ochw, "o c h w -> o (h w) c").contiguous()
-        around_onc = self._layers()[0].look_around(frame_onc, rotation)
+        return self._layers()[0].look_around(frame_onc, self._rotation(h, w, stride16_ochw.device))
+
+    def in_parts(
+        self, stride16_ochw: Tensor, memories: Iterable[MemoryTokens], around_onc: Tensor | None = None
+    ) -> Tensor:
+        """As ``forward``, from the memories of some objects after those of others, which are asked for one by one.
+
+        ``around_onc`` is what ``look_around`` gave.
+        """
+        h, w = stride16_ochw.shape[-2:]
+        rotation = self._rotation(h, w, stride16_ochw.device)
+        around_onc = self.look_around(stride16_ochw) if around_onc is None else around_onc
         found: list[Tensor] = []
         for memory in memories:
             start = sum(map(len, found))

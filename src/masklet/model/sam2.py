@@ -132,7 +132,11 @@ class SegmentationNetwork(nn.Module):
         """The stride-16 map of a still picture or of a frame that stands for itself: (b, c, h, w)."""
         return features.stride16_bchw + self.no_memory
 
-    def recall(self, features: ImageFeatures, recollection: Recollection) -> Tensor:
+    def look_around(self, features: ImageFeatures) -> Tensor:
+        """The part of ``recall`` that is the same for all objects, for those who recall some after others."""
+        return self.memory_attention.look_around(features.stride16_bchw)
+
+    def recall(self, features: ImageFeatures, recollection: Recollection, around_bnc: Tensor | None = None) -> Tensor:
         """The stride-16 map, conditioned on the memories of o objects: (o, c, h, w).
 
         ``features`` holds one picture, or one for each object.
@@ -140,10 +144,10 @@ class SegmentationNetwork(nn.Module):
         objects = recollection.objects
         tokens = sum(memory.features_ochw[0, 0].numel() for _, memory in recollection.maps)
         size = max(KEY_NUMBERS // (tokens * self.config.width), 1)
-        if size >= objects or not self._takes_turns:
+        if around_bnc is None and (size >= objects or not self._takes_turns):
             return self.memory_attention(features.stride16_bchw, self.memory_tokens(recollection))
         parts = (recollection.of_objects(slice(start, start + size)) for start in range(0, objects, size))
-        return self.memory_attention.in_parts(features.stride16_bchw, map(self.memory_tokens, parts))
+        return self.memory_attention.in_parts(features.stride16_bchw, map(self.memory_tokens, parts), around_bnc)
 
     def decode_all(self, features: ImageFeatures, conditioned_ochw: Tensor, prompts: PromptBatch) -> MaskPrediction:
         """All four masks (k = 4): the single one first, then the three that share out an ambiguous prompt."""
@@ -230,11 +234,15 @@ class SegmentationNetwork(nn.Module):
         """Whether some objects follow the others: on a processor where nothing learns."""
         return not torch.is_grad_enabled() and self.device.type == "cpu"
 
+    def objects_at_once(self, features: ImageFeatures) -> int | None:
+        """How many objects of such pictures a processor works on before it turns to others; elsewhere on all: None."""
+        return max(GRID_NUMBERS // features.stride16_bchw[0].numel(), 1) if self._takes_turns else None
+
     def _in_groups(self, objects: int, features: ImageFeatures, work: Callable[[slice], Some]) -> Some:
         """Work on the rows of o objects. On a processor where nothing learns, some objects follow the others."""
-        if not self._takes_turns:
+        size = self.objects_at_once(features)
+        if size is None:
             return work(slice(None))
-        size = max(GRID_NUMBERS // features.stride16_bchw[0].numel(), 1)
         return stacked([work(slice(start, start + size)) for start in range(0, objects, size)])
 
 

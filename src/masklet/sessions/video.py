@@ -271,8 +271,10 @@ class VideoSession(Closing):
         features = self._features(frame, then=frame - 1 if reverse else frame + 1)
         memories = {obj: t.bank.select(frame, reverse=reverse, frames=self._length()) for obj, t in tracks.items()}
         found: dict[int, ObjectMask] = {}
-        for batch in batches(memories, self.settings.objects_per_batch):
-            conditioned_ochw = self.network.recall(features, batch.recollection)
+        at_once, most = self.network.objects_at_once(features), self.settings.objects_per_batch
+        around_bnc = None if at_once is None else self.network.look_around(features)
+        for batch in batches(memories, min(most, at_once or most)):
+            conditioned_ochw = self.network.recall(features, batch.recollection, around_bnc)
             nothing = PromptBatch.nothing(len(batch.objects), self.network.device)
             mask = self._decode(features, conditioned_ochw, nothing, candidates=self._tracks_with_candidates)
             found |= {obj: mask.rows(torch.tensor([row])) for row, obj in enumerate(batch.objects)}

@@ -50,7 +50,10 @@ class ColourNetwork:
     def without_memory(self, features: ImageFeatures) -> Tensor:
         return features.stride16_bchw
 
-    def recall(self, features: ImageFeatures, recollection: Recollection) -> Tensor:
+    def objects_at_once(self, features: ImageFeatures) -> None:
+        """All of them."""
+
+    def recall(self, features: ImageFeatures, recollection: Recollection, around_bnc: None) -> Tensor:
         colours_ochw = recollection.maps[0][1].features_ochw
         self.followed += len(colours_ochw)
         return colours_ochw

@@ -23,6 +23,9 @@ def test_what_learns_is_counted_four_times_and_what_is_frozen_once(recipe: Recip
     assert needed.parameters == 4 * sum(p.numel() for p in parameters.values())
     assert (needed.gradients, needed.optimiser) == (4 * learning, 8 * learning)
     assert needed.total == needed.parameters + 12 * learning + needed.activations
+    averaged = footprint(replace(recipe, average=0.9), frames=1, clips=1, objects=1)
+    assert (needed.average, averaged.average) == (0, needed.parameters)
+    assert averaged.total == averaged.activations + 2 * needed.parameters + 12 * learning
 
 
 def test_what_is_kept_of_a_large_picture_is_told_from_small_ones(recipe: Recipe):

@@ -33,6 +33,8 @@ class Footprint:
     parameters: int
     gradients: int
     optimiser: int
+    average: int
+    """The moving average of the weights, if there is one."""
     activations: int
     """What autograd keeps from the way forward for the way back."""
 
@@ -57,6 +59,7 @@ def footprint(recipe: Recipe, *, frames: int, clips: int, objects: int) -> Footp
         parameters=BYTES * numbers(network.parameters()),
         gradients=BYTES * learning,
         optimiser=BYTES * MOMENTS * learning,
+        average=BYTES * numbers(network.parameters()) if recipe.average else 0,
         activations=round(clips * (per_pixel * recipe.config.image_size**2 + max(fixed, 0))),
     )
 

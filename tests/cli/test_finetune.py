@@ -91,7 +91,8 @@ def test_the_memory_that_a_step_needs_is_told_without_taking_one(
     assert result.exit_code == 0, result.output
     head, *lines = [line.split() for line in result.stdout.splitlines()]
     assert head == ["GiB", "float32", "bfloat16"]
-    assert [name for name, *_ in lines] == ["parameters", "gradients", "optimiser", "activations", "together"]
+    needs = ["parameters", "gradients", "optimiser", "average", "activations", "together"]
+    assert [name for name, *_ in lines] == needs
     assert not (tmp_path / "out").exists()
 
 

@@ -27,12 +27,12 @@ from masklet.process import keep_freed_memory
 from masklet.prompts import Points
 from masklet.sessions.everything import MaskGenerator
 from masklet.sessions.image import ImageSession
+from masklet.sessions.inputs import frame_tensor, resized_frame
 from masklet.sessions.video import VideoSession
 
 CHECKPOINT, PEER_CONFIG = "sam2.1_hiera_tiny", "configs/sam2.1/sam2.1_hiera_t.yaml"
 PLACES = tuple((x, y) for y in (270, 150, 400, 480) for x in (480, 200, 700, 320))
 """Clicks, one for each object, in pixels of a frame."""
-IMAGENET_MEAN, IMAGENET_STD = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
 NO_THRESHOLDS: dict[str, Any] = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
 
@@ -135,11 +135,19 @@ class Pico(Sessions):
         self._network = load("pico")
 
 
-class Theirs(Contestant):
+class Peer(Contestant):
+    """Another library's, in float32 or under autocast."""
+
+    precisions = ("bfloat16", "float32")
+
+    def computing(self, precision: str) -> AbstractContextManager:
+        return torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+class Theirs(Peer):
     """The published package."""
 
     name = "sam2"
-    precisions = ("bfloat16", "float32")
 
     def __init__(self, reference: Reference):
         override = [f"++model.image_size={reference.image_size}"]
@@ -147,9 +155,6 @@ class Theirs(Contestant):
         self._network = build(PEER_CONFIG, device="cpu", hydra_overrides_extra=override)
         self._network.load_state_dict(reference.weights())
         self._picture = self._sized(import_module("sam2.sam2_image_predictor").SAM2ImagePredictor(self._network))
-
-    def computing(self, precision: str) -> AbstractContextManager:
-        return autocast(precision)
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
         self._picture.set_image(picture)
@@ -179,11 +184,10 @@ class Theirs(Contestant):
         return predictor
 
 
-class Transformers(Contestant):
+class Transformers(Peer):
     """The same network as the library transformers has it."""
 
     name = "transformers"
-    precisions = ("bfloat16", "float32")
 
     def __init__(self, reference: Reference):
         self._side = reference.image_size
@@ -198,9 +202,6 @@ class Transformers(Contestant):
         for network in (self._network, self._of_images.eval()):
             network.load_state_dict(named_as_transformers(reference.weights(), network.state_dict()))
 
-    def computing(self, precision: str) -> AbstractContextManager:
-        return autocast(precision)
-
     @torch.inference_mode()
     def encode(self, picture: np.ndarray) -> np.ndarray:
         self._picture_hw = picture.shape[:2]
@@ -209,8 +210,10 @@ class Transformers(Contestant):
 
     @torch.inference_mode()
     def click(self, times: int = 1) -> np.ndarray:
-        place = torch.tensor(PLACES[0])[None, None, None] * self._side / torch.tensor(self._picture_hw[::-1])
-        shown = {"input_points": place, "input_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
+        shown = {
+            "input_points": self._place(0, self._picture_hw),
+            "input_labels": torch.ones(1, 1, 1, dtype=torch.int32),
+        }
         for _ in range(times):
             found = self._of_images(image_embeddings=self._embeddings, multimask_output=True, **shown)
             masks = enlarged(found.pred_masks[0], self._picture_hw)[0]
@@ -223,27 +226,27 @@ class Transformers(Contestant):
         video = torch.stack([pixels(picture, self._side) for picture in pictures])
         session = self._library.Sam2VideoInferenceSession(video, height, width, dtype=torch.float32)
         for obj in range(objects):
-            place = torch.tensor(PLACES[obj])[None, None, None] * self._side / torch.tensor([width, height])
+            place = self._place(obj, (height, width))
             shown = {"point_coords": place, "point_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
             session.add_point_inputs(session.obj_id_to_idx(obj), 0, shown)
         session.obj_with_new_inputs = list(range(objects))
         for frame in range(len(pictures)):
             yield enlarged(self._network(session, frame_idx=frame).pred_masks, (height, width))[:, 0]
 
+    def _place(self, obj: int, hw: tuple[int, ...]) -> torch.Tensor:
+        """A click (1, 1, 1, 2) on the square that it sees."""
+        return torch.tensor(PLACES[obj])[None, None, None] * self._side / torch.tensor(hw[::-1])
 
-class Sam(Contestant):
+
+class Sam(Peer):
     """The image encoder of the first SAM as the library transformers has it, without trained weights."""
 
-    precisions = ("bfloat16", "float32")
     shape: dict[str, Any]
 
     def __init__(self, reference: Reference):
         config = import_module("transformers.models.sam.configuration_sam").SamVisionConfig(**self.shape)
         assert config.image_size == reference.image_size, "its positions are made for 1024 pixels"
         self._encoder = import_module("transformers.models.sam.modeling_sam").SamVisionModel(config).eval()
-
-    def computing(self, precision: str) -> AbstractContextManager:
-        return autocast(precision)
 
     @torch.inference_mode()
     def encode(self, picture: np.ndarray) -> np.ndarray:
@@ -272,18 +275,13 @@ class SamHuge(Sam):
 
 
 def pixels(picture: np.ndarray, side: int) -> torch.Tensor:
-    """(3, side, side), as the processors of transformers give them."""
-    resized = np.asarray(Image.fromarray(picture).resize((side, side)), np.float32) / 255
-    return torch.from_numpy((resized - IMAGENET_MEAN) / IMAGENET_STD).permute(2, 0, 1)
+    """(3, side, side): resized by PIL and normalised, as the processors of transformers give them."""
+    return frame_tensor(resized_frame(picture, our_config(side)))[0]
 
 
 def enlarged(logits_okhw: torch.Tensor, hw: tuple[int, int]) -> np.ndarray:
     """bool (o, k, *hw), as the processors of transformers make masks."""
     return (torch.nn.functional.interpolate(logits_okhw.float(), hw, mode="bilinear") > 0).numpy()
-
-
-def autocast(precision: str) -> AbstractContextManager:
-    return torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def named_as_transformers(

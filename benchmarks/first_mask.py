@@ -11,7 +11,6 @@ Needs the environment that benchmarks/peers.py makes. Time: a minute on two core
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from PIL import Image
 
 from contestants import PEER_CONFIG, PLACES, Reference
 from machine import machine
-from speed import REFERENCE, Times
+from speed import REFERENCE, Times, tell
 
 OURS = """
 import sys
@@ -63,15 +62,7 @@ def main(rounds: int, out: Path | None) -> None:
                 subprocess.run([*command, *map(str, PLACES[0])], check=True, stdout=subprocess.DEVNULL)
                 if count:
                     times.add(name, time.perf_counter() - begin)
-    found = {"case": "start", "image_size": 1024, "machine": machine(), "times": times.summary()}
-    for name, one in found["times"].items():
-        span = f"({one['low_s']:.2f} to {one['high_s']:.2f})"
-        print(f"{name:20} {one['median_s']:6.2f} s {span}  ratio {one['ratio']:.2f}")
-    line = json.dumps(found)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(line + "\n")
-    print(line)
+    tell({"case": "start", "image_size": 1024, "machine": machine(), "times": times.summary()}, out)
 
 
 if __name__ == "__main__":

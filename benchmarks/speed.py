@@ -294,6 +294,19 @@ def shares(found: dict[str, Any], name: str, seconds: float) -> str:
     return "  " + ", ".join(f"{share:.0%} of the best {part}" for part, share in parts.items())
 
 
+def tell(found: dict[str, Any], out: Path | None) -> None:
+    """Print a row for each contestant and the JSON, and write the JSON where that is asked for."""
+    for name, one in found.get("times", {}).items():
+        span = f"({one['low_s']:.3f} to {one['high_s']:.3f})"
+        reached = shares(found, name, one["median_s"])
+        print(f"{name:20} {one['median_s']:8.3f} s {span}  ratio {one['ratio'] or 0:.2f}{reached}")
+    line = json.dumps(found)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(line + "\n")
+    print(line)
+
+
 @click.command(help=__doc__)
 @click.option("--case", type=click.Choice([*CASES, "memory"]), default="encode", show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
@@ -317,15 +330,7 @@ def main(
                 system.precisions = tuple(one for one in system.precisions if one in str(precisions).split(","))
             times = CASES[case](systems, Reference(folder, image_size), rounds)
         found |= {"times": times.summary(), "iou": {} if case == "pico" else agreement(times.shown)}
-        for name, one in found["times"].items():
-            span = f"({one['low_s']:.3f} to {one['high_s']:.3f})"
-            reached = shares(found, name, one["median_s"])
-            print(f"{name:20} {one['median_s']:8.3f} s {span}  ratio {one['ratio'] or 0:.2f}{reached}")
-    line = json.dumps(found)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(line + "\n")
-    print(line)
+    tell(found, out)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ FILLED = 10
 """Frames to be followed until the memory is full."""
 BOX = Box(309, 121, 423, 390)
 """Around the bottle on the first frame of the clip that ships."""
-NETWORK = ("encode_image", "recall", "decode", "choose", "remember")
+NETWORK = ("encode_image", "look_around", "recall", "decode", "choose", "remember")
 OUTPUTS: dict[str, Callable[..., Any]] = {
     "resize to masks": lambda frame, result: result.masks_ohw,
     "small holes": lambda frame, result: masks.fill_small_holes(result.low_res_ohw[0].numpy() > 0, 8),

@@ -74,9 +74,7 @@ class ImageSession:
         config, device = self.network.config, self.network.device
         canvas = config.for_stills.common_canvas(image_hws)
         tensors = [picture_tensor(p, config, device, canvas) for p in pictures]
-        self._features = replace(self.network.encode_image(torch.cat(tensors)), keys_blhnd=None)
-        self._conditioned = None
-        self._image_hws = image_hws
+        self._take(replace(self.network.encode_image(torch.cat(tensors)), keys_blhnd=None), image_hws)
 
     @torch.inference_mode()
     def predict(
@@ -139,9 +137,11 @@ class ImageSession:
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no image embedding: {error}; write one with save_embedding") from error
         self._check_shapes(tensors, image_hws, path)
-        self._features = ImageFeatures(**tensors).to(self.network.device)
+        self._take(ImageFeatures(**tensors).to(self.network.device), image_hws)
+
+    def _take(self, features: ImageFeatures, image_hws: list[tuple[int, int]]) -> None:
+        self._features, self._image_hws = features, image_hws
         self._conditioned = None
-        self._image_hws = image_hws
 
     def _check_origin(self, metadata: dict[str, str], path: str | Path) -> None:
         if metadata.get("format") != EMBEDDING_FORMAT:

@@ -52,14 +52,15 @@ def footprint(recipe: Recipe, *, frames: int, clips: int, objects: int) -> Footp
     """
     network = SegmentationNetwork(recipe.config)
     learning = numbers(p for group in optimizer(network, recipe.rates).param_groups for p in group["params"])
+    parameters = BYTES * numbers(network.parameters())
     pixels = np.square(SIDES)
     kept = [kept_bytes(recipe, side, frames, objects) for side in SIDES]
     per_pixel, fixed = np.polyfit(pixels, kept, 1)
     return Footprint(
-        parameters=BYTES * numbers(network.parameters()),
+        parameters=parameters,
         gradients=BYTES * learning,
         optimiser=BYTES * MOMENTS * learning,
-        average=BYTES * numbers(network.parameters()) if recipe.average else 0,
+        average=parameters if recipe.average else 0,
         activations=round(clips * (per_pixel * recipe.config.image_size**2 + max(fixed, 0))),
     )
 

@@ -70,6 +70,8 @@ class Differences:
         )
 
 
+LOW_RES_STEP, LOGITS_STEP = 4, 8
+"""The golden files hold every so many-th logit along both sides, of image cases and of video cases."""
 TOLERANCES = {
     "image": Differences(relative=1e-4, mask_iou=0.9999, iou=1e-4, area=1e-3),
     "video": Differences(relative=2e-3, mask_iou=0.999, iou=1e-4, area=1e-3),
@@ -96,13 +98,14 @@ class Reference:
         return network.set_precision(self._precision).eval()
 
 
-def run_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a case one by one, named as in the golden file."""
+def run_case(case: Mapping[str, Any], reference: Reference, *, whole: bool = False) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a case one by one, named as in the golden file; ``whole``: with every logit of their masks."""
     runs: dict[str, Callable[..., Iterator[tuple[str, np.ndarray]]]] = {"image": image_case, "video": video_case}
-    return runs[case["kind"]](case, reference)
+    steps = {"image": LOW_RES_STEP, "video": LOGITS_STEP}
+    return runs[case["kind"]](case, reference, 1 if whole else steps[case["kind"]])
 
 
-def image_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
+def image_case(case: Mapping[str, Any], reference: Reference, every: int) -> Iterator[tuple[str, np.ndarray]]:
     """Prompts one after another on one picture."""
     session = ImageSession(reference.network(case["config"]), checks_prompts=False)
     session.set_image(reference.picture(case["image"], case["image"].get("t", 0)))
@@ -115,12 +118,12 @@ def image_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[
         mask = best[prompt["mask_from"]] if "mask_from" in prompt else None
         result = session.predict(_points(prompt), _box(prompt), mask, candidates=prompt.get("multimask", True))
         best.append(result.best_low_res)
-        yield f"prompt{i}.low_res", result.low_res[..., ::4, ::4]
+        yield f"prompt{i}.low_res", result.low_res[..., ::every, ::every]
         yield f"prompt{i}.iou", result.iou
         yield f"prompt{i}.area", result.masks.sum(axis=(-2, -1))
 
 
-def video_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, np.ndarray]]:
+def video_case(case: Mapping[str, Any], reference: Reference, every: int) -> Iterator[tuple[str, np.ndarray]]:
     """Steps of a session: prompts, propagations, removals."""
     scene = case["frames"]
     frames = [reference.picture(scene, t) for t in range(scene["start"], scene["stop"])]
@@ -129,14 +132,14 @@ def video_case(case: Mapping[str, Any], reference: Reference) -> Iterator[tuple[
             if step["op"] == "propagate":
                 span = {"start": step.get("start"), "max_frames": step.get("max_frames")}
                 for result in session.propagate(**span, reverse=step.get("reverse", False)):
-                    yield from _arrays(f"step{i}.frame{result.frame}", result)
+                    yield from _arrays(f"step{i}.frame{result.frame}", result, every)
             elif step["op"] == "remove":
                 session.remove(step["object"])
             else:
                 prompts = [_ellipse(step, session.video_hw)] if step["op"] == "mask" else _clicks(step)
                 replaces = step.get("clear_old_points", True)
                 result = session.prompt(step["frame"], step["object"], *prompts, replace=replaces)
-                yield from _arrays(f"step{i}", result)
+                yield from _arrays(f"step{i}", result, every)
 
 
 def compare(golden: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> Differences:
@@ -176,9 +179,9 @@ def _mask_iou(golden: np.ndarray, ours: np.ndarray) -> float:
     return float(np.where(either, both / np.maximum(either, 1), 1).min(initial=1))
 
 
-def _arrays(prefix: str, result: FrameResult) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(prefix: str, result: FrameResult, every: int) -> Iterator[tuple[str, np.ndarray]]:
     yield f"{prefix}.objects", np.array(result.objects)
-    yield f"{prefix}.logits", result.logits_ohw[:, ::8, ::8]
+    yield f"{prefix}.logits", result.logits_ohw[:, ::every, ::every]
     yield f"{prefix}.area", result.masks_ohw.sum(axis=(1, 2))[:, None]
 
 

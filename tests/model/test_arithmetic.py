@@ -123,6 +123,49 @@ def test_few_keys_or_queries_give_what_the_fused_one_gives(way, queries, keys, o
     assert_close(way[0].attend(query, key, value, bias), expected, way[1])
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "SCORES_BYTES", 1024)
+    monkeypatch.setattr(arithmetic, "BLOCK_QUERIES", 16)
+    monkeypatch.setattr(arithmetic, "BLOCK_KEYS", 24)
+
+
+@pytest.mark.parametrize("is_biased", [True, False])
+@pytest.mark.usefixtures("small_blocks")
+def test_attention_block_by_block_gives_what_the_fused_one_gives(is_biased: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(arithmetic, "_by_rows", lambda *given: pytest.fail("whole rows of scores were made"))
+    query, key, value = torch.randn(1, 2, 40, 16), torch.randn(1, 2, 90, 16), torch.randn(1, 2, 90, 8)
+    bias = torch.randn(90) if is_biased else None
+    mask = None if bias is None else bias[None, None, None]
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    assert_close(BFLOAT16.attend(query, key, value, bias), expected, 3e-2)
+
+
+@pytest.mark.parametrize("offset", [300.0, -300.0], ids=["beyond the largest number", "below the smallest"])
+@pytest.mark.usefixtures("small_blocks")
+def test_scores_whose_exponentials_are_no_numbers_are_mixed_row_by_row(offset: float):
+    query, key, value = torch.randn(1, 2, 40, 16), torch.randn(1, 2, 90, 16), torch.randn(1, 2, 90, 8)
+    query[..., 0], key[..., 0] = 4.0, offset
+    scores = (query.bfloat16() * 16**-0.5) @ key.bfloat16().mT
+    assert_close(BFLOAT16.attend(query, key, value), scores.float().softmax(-1) @ value, 3e-2)
+
+
+def test_masks_tell_roundings_of_delicate_parts_so_processors_make_none_there():
+    network = SegmentationNetwork(SMALL)
+    layers = {name: part for name, part in network.named_modules() if isinstance(part, Computes)}
+    chosen = {}
+    for how in (BFLOAT16, Arithmetic(torch.bfloat16)):
+        for layer in layers.values():
+            layer.compute_by(how)
+        chosen[how.on_processor] = {name for name, layer in layers.items() if layer.arithmetic != how}
+    assert not chosen[False]
+    assert {name for name in chosen[True] if name.startswith("trunk")} == {
+        name for name in layers if name.startswith(("trunk.blocks.0.", "trunk.blocks.1.", "trunk.blocks.2."))
+    }
+    assert "mask_decoder.transformer.layers.0.mlp.layers.1" in chosen[True]
+    assert "mask_decoder.transformer.last_look.query" not in chosen[True]
+
+
 @pytest.mark.parametrize("scores_bytes", [1 << 20, 1024])
 def test_one_query_or_value_stands_for_all(way, scores_bytes: int, monkeypatch):
     monkeypatch.setattr(arithmetic, "SCORES_BYTES", scores_bytes)

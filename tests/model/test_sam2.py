@@ -11,7 +11,15 @@ from masklet.model.device import shapes_only
 from masklet.model.layers import AbsentMark
 from masklet.model.outputs import FrameMemory, ImageFeatures, MaskPrediction, Recollection
 from masklet.model.prompt_encoder import PromptBatch
-from masklet.model.sam2 import ABSENT_LOGIT, PointerHead, SegmentationNetwork, Stability, stable_mask
+from masklet.model.sam2 import (
+    ABSENT_LOGIT,
+    ROUNDED,
+    PointerHead,
+    SegmentationNetwork,
+    Stability,
+    stabilities,
+    stable_mask,
+)
 
 HIERA = NetworkConfig(
     name="small",
@@ -191,6 +199,22 @@ def test_an_unstable_single_mask_gives_way_to_the_best_candidate_but_keeps_its_t
     assert chosen.logits_okhw[1, 0].max() == 5
     assert chosen.iou_ok[:, 0].tolist() == pytest.approx([0.5, 0.9])
     assert chosen.tokens_okc[:, 0, 0].tolist() == [0, 0]
+
+
+def test_a_stability_that_a_rounding_could_have_made_counts_as_too_low(network, features, monkeypatch):
+    alone = network.without_memory(features)
+    single = network.decode(features, alone, click(1), candidates=False, stability=None)
+    just = float(stabilities(single.logits_okhw, 0.05))
+    told = Stability(delta=0.05, threshold=just - ROUNDED / 2)
+
+    def answer() -> torch.Tensor:
+        return network.decode(features, alone, click(1), candidates=False, stability=told).logits_okhw
+
+    assert torch.equal(answer(), single.logits_okhw)
+    monkeypatch.setattr(network, "rounds", True)
+    assert not torch.equal(answer(), single.logits_okhw)
+    assert Stability(threshold=1.0).surely().threshold == 1.0
+    assert Stability(threshold=2.0).surely().threshold == 2.0
 
 
 def test_a_mask_that_depends_on_its_threshold_is_taken_for_worse_where_the_configuration_says_so(

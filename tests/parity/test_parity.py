@@ -55,6 +55,15 @@ def test_masklet_gives_what_the_published_system_gave(case, reference):
     assert found.is_within(parity.TOLERANCES[case["kind"]]), found
 
 
+@pytest.mark.parametrize("name", ["tiny21_image", "tiny20_image", "small21_image"])
+def test_masks_hardly_tell_that_a_processor_rounds(name: str, reference):
+    case = next(case for case in CASES if case["name"] == name)
+    exact, rounded = (
+        dict(parity.run_case(case, using, whole=True)) for using in (reference, parity.Reference(HERE, "auto"))
+    )
+    assert parity.compare(exact, rounded).mask_iou > 0.99
+
+
 def test_every_kind_of_difference_is_noticed():
     golden = {
         "step0.objects": np.array([1, 2]),

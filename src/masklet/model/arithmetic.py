@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -29,6 +30,10 @@ SCORES_BYTES = 8 << 20
 MANY_ROWS = 256
 """In float32 so many queries are compared at once even beyond that: oneDNN puts the keys into its own order anew for
 every product."""
+BLOCK_QUERIES, BLOCK_KEYS = 1024, 2048
+"""In bfloat16 so many queries are compared with so many keys at once."""
+SURE_SUMS = (1e-20, 1e30)
+"""Between these, sums of exponentials are right although nobody looked for the largest score first."""
 WINDOW = 256
 """Up to so many queries, torch's fused attention is the faster one in float32, and without AVX-512 beyond them too;
 beyond so many queries and keys, in bfloat16 on tiles."""
@@ -86,9 +91,11 @@ class Arithmetic:
         scaled = query * query.shape[-1] ** -0.5
         if _are_few(m, n):
             return _few_keys(scaled, key, value, bias_m)
-        if rows >= n and self.dtype != torch.float32:
+        if self.dtype == torch.float32:
+            return _large_heads(scaled, key, value, partial(_by_rows, bias_m=bias_m, rows=rows))
+        if rows >= n:
             return _small_heads(scaled, key, value, bias_m, heads_at_once=rows // n)
-        return _large_heads(scaled, key, value, bias_m, rows)
+        return _large_heads(scaled, key, value, partial(_by_blocks, bias_m=bias_m, rows=rows))
 
     def _is_fused_faster(self, query_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor) -> bool:
         n, m = query_bhnd.shape[2], key_bhmd.shape[2]
@@ -150,11 +157,24 @@ class Computes:
     """A module that computes as it is told."""
 
     arithmetic: Arithmetic = PLAIN
+    is_delicate: bool = False
+    """Whether masks would tell that a processor rounds here: it computes in float32 then."""
+
+    def compute_by(self, arithmetic: Arithmetic) -> None:
+        """From now on."""
+        self.arithmetic = EXACT if self.is_delicate and arithmetic.on_processor else arithmetic
 
     @property
     def is_plain(self) -> bool:
         """Whether torch's own operators are called for, as always where something learns."""
         return self.arithmetic == PLAIN or torch.is_grad_enabled()
+
+
+def mark_delicate(part: nn.Module) -> None:
+    """Masks would tell that a processor rounds there."""
+    for module in part.modules():
+        if isinstance(module, Computes):
+            module.is_delicate = True
 
 
 def choose_arithmetic(precision: Precision, device: torch.device) -> Arithmetic:
@@ -222,9 +242,11 @@ def _ordered(conv: nn.Conv2d, x_bchw: Tensor) -> tuple[Tensor, Tensor | None]:
     return torch.ops.mkldnn._reorder_convolution_weight(weight, *sizes, x_bchw.shape), bias
 
 
-def product(a_nk: Tensor, b_mk: Tensor) -> Tensor:
-    """a times b transposed: (n, m)."""
-    return processor_linear(a_nk, b_mk) if a_nk.dtype == torch.float32 else a_nk @ b_mk.T
+def product(a_nk: Tensor, b_mk: Tensor, bias_m: Tensor | None = None) -> Tensor:
+    """a times b transposed, and a bias: (n, m)."""
+    if bias_m is not None or a_nk.dtype == torch.float32:
+        return processor_linear(a_nk, b_mk, None if bias_m is None else bias_m.to(a_nk.dtype))
+    return a_nk @ b_mk.T
 
 
 def attend(
@@ -272,14 +294,46 @@ def _small_heads(
     return torch.cat([_weights(q @ k.transpose(1, 2), bias_m) @ v for q, k, v in parts]).view(b, h, n, -1)
 
 
-def _large_heads(scaled_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, bias_m: Tensor | None, rows: int) -> Tensor:
-    """One head after the other, so many queries at once."""
+def _large_heads(
+    scaled_bhnd: Tensor, key_bhmd: Tensor, value_bhmc: Tensor, mix: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> Tensor:
+    """One head after the other: ``mix`` makes (n, c) of (n, d), (m, d) and (m, c)."""
     b, h, n, _ = torch.broadcast_shapes(scaled_bhnd.shape, (*key_bhmd.shape[:2], 1, 1))
     queries, keys, values = (x.expand(b, h, -1, -1) for x in (scaled_bhnd, key_bhmd, value_bhmc))
     mixed_bhnc = values.new_empty(b, h, n, values.shape[-1])
     for i in range(b):
         for j in range(h):
-            key_md, value_cm = keys[i, j].contiguous(), values[i, j].T.contiguous()
-            for some, mixed in zip(queries[i, j].split(rows), mixed_bhnc[i, j].split(rows), strict=True):
-                mixed.copy_(product(_weights(product(some, key_md), bias_m), value_cm))
+            mixed_bhnc[i, j] = mix(queries[i, j], keys[i, j].contiguous(), values[i, j])
     return mixed_bhnc
+
+
+def _by_rows(scaled_nd: Tensor, key_md: Tensor, value_mc: Tensor, bias_m: Tensor | None, rows: int) -> Tensor:
+    """So many queries at once, each with all keys."""
+    value_cm = value_mc.T.contiguous()
+    parts = (_weights(product(some_rd, key_md), bias_m) for some_rd in scaled_nd.split(rows))
+    return torch.cat([product(weights_rm, value_cm) for weights_rm in parts])
+
+
+def _by_blocks(scaled_nd: Tensor, key_md: Tensor, value_mc: Tensor, bias_m: Tensor | None, rows: int) -> Tensor:
+    """Some queries with some keys at once: exponentials are summed without looking for the largest score first.
+
+    That spares passes over all scores, and what is summed in float32 is rounded less. Where scores are so large or
+    small that the sums cannot be relied on, or a compiler writes the program, ``_by_rows`` does it.
+    """
+    if torch.compiler.is_compiling():
+        return _by_rows(scaled_nd, key_md, value_mc, bias_m, rows)
+    biases = [None] * -(-len(key_md) // BLOCK_KEYS) if bias_m is None else bias_m.split(BLOCK_KEYS)
+    blocks = [*zip(key_md.split(BLOCK_KEYS), value_mc.split(BLOCK_KEYS), biases, strict=True)]
+    mixed_nc, sums_n1 = scaled_nd.new_zeros(len(scaled_nd), value_mc.shape[1], dtype=torch.float32), []
+    for some_rd, mixed_rc in zip(scaled_nd.split(BLOCK_QUERIES), mixed_nc.split(BLOCK_QUERIES), strict=True):
+        sums_r1 = mixed_nc.new_zeros(len(some_rd), 1)
+        for key_kd, value_kc, bias_k in blocks:
+            weights_rk = product(some_rd, key_kd, bias_k).exp_()
+            sums_r1 += weights_rk.sum(-1, keepdim=True)
+            mixed_rc += weights_rk @ value_kc
+        mixed_rc /= sums_r1
+        sums_n1.append(sums_r1)
+    least, most = torch.cat(sums_n1).aminmax()
+    if SURE_SUMS[0] < least and most < SURE_SUMS[1]:
+        return mixed_nc
+    return _by_rows(scaled_nd, key_md, value_mc, bias_m, rows)

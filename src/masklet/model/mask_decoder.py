@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from masklet.model.arithmetic import Kept
+from masklet.model.arithmetic import mark_delicate
 from masklet.model.attention import Attention
+from masklet.model.canvas import Brushes, Doubling, paint, painted
 from masklet.model.config import NetworkConfig
 from masklet.model.layers import LayerNorm2d, Mlp
 from masklet.model.outputs import ImageFeatures, MaskPrediction
@@ -33,6 +32,7 @@ class TwoWayLayer(nn.Module):
         self.token_to_image = TokensToImage(width, heads, inner=width // 2)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, feedforward, width, layers=2)
+        mark_delicate(self.mlp)
         self.norm3 = nn.LayerNorm(width)
         self.image_to_token = ImageToTokens(width, heads, inner=width // 2)
         self.norm4 = nn.LayerNorm(width)
@@ -80,32 +80,6 @@ class TwoWayTransformer(nn.Module):
         return self.norm(tokens_otc + looked_otc), image_onc
 
 
-class Brushes(nn.ModuleList):
-    """What each mask token paints with. While nothing learns, all of them are made at once."""
-
-    def __init__(self, brushes: Iterable[Mlp]):
-        super().__init__(brushes)
-        self.kept = Kept()
-
-    def forward(self, tokens_okc: Tensor) -> Tensor:
-        """(o, k, width) -> (o, k, channels of the canvas)."""
-        if torch.is_grad_enabled():
-            pairs = zip(self, tokens_okc.unbind(1), strict=True)
-            return torch.stack([brush(token_oc) for brush, token_oc in pairs], dim=1)
-        x_koc = tokens_okc.transpose(0, 1)
-        layers = self.kept.get(None, self.parameters(), self._stacked)
-        for index, (weight_kcd, bias_k1d) in enumerate(layers):
-            x_koc = torch.baddbmm(bias_k1d, x_koc.relu() if index else x_koc, weight_kcd)
-        return x_koc.transpose(0, 1)
-
-    def _stacked(self) -> list[tuple[Tensor, Tensor]]:
-        together = zip(*(brush.layers for brush in self), strict=True)
-        return [
-            (torch.stack([one.weight.T for one in layer]), torch.stack([one.bias[None] for one in layer]))
-            for layer in together
-        ]
-
-
 class MaskDecoder(nn.Module):
     """All four masks of every object, with their predicted IoU, and whether the object is there."""
 
@@ -116,9 +90,10 @@ class MaskDecoder(nn.Module):
         self.iou_token = nn.Embedding(1, c)
         self.mask_tokens = nn.Embedding(MASK_TOKENS, c)
         self.transformer = TwoWayTransformer(c, config.decoder_heads, config.decoder_feedforward)
-        self.to_stride8 = nn.ConvTranspose2d(c, c8, 2, stride=2)
+        self.to_stride8 = Doubling(c, c8)
         self.norm8 = LayerNorm2d(c8)
-        self.to_stride4 = nn.ConvTranspose2d(c8, c4, 2, stride=2)
+        self.to_stride4 = Doubling(c8, c4)
+        mark_delicate(self.to_stride4)
         self.project8 = nn.Conv2d(c, c8, 1)
         self.project4 = nn.Conv2d(c, c4, 1)
         self.brushes = Brushes(Mlp(c, c, c4, layers=3) for _ in range(MASK_TOKENS))
@@ -140,9 +115,8 @@ class MaskDecoder(nn.Module):
         tokens_otc, image_onc = self.transformer(tokens_otc, image_onc, position_1nc)
 
         presence_oc, iou_oc, mask_tokens_okc = tokens_otc[:, 0], tokens_otc[:, 1], tokens_otc[:, 2 : 2 + MASK_TOKENS]
-        canvas_ochw = self._upscale(rearrange(image_onc, "o (h w) c -> o c h w", h=h, w=w), features)
         return MaskPrediction(
-            logits_okhw=paint(self.brushes(mask_tokens_okc), canvas_ochw),
+            logits_okhw=self._paint(self.brushes(mask_tokens_okc), image_onc.unflatten(1, (h, w)), features),
             iou_ok=self.iou_head(iou_oc).sigmoid(),
             tokens_okc=mask_tokens_okc,
             presence_o=self.presence_head(presence_oc)[:, 0],
@@ -152,21 +126,16 @@ class MaskDecoder(nn.Module):
         own = torch.cat([self.presence_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         return own.expand(objects, -1, -1)
 
-    def _upscale(self, image_ochw: Tensor, features: ImageFeatures) -> Tensor:
-        stride8_ochw = F.gelu(self.norm8(self.to_stride8(image_ochw) + features.stride8_bchw))
-        return F.gelu(self.to_stride4(stride8_ochw) + features.stride4_bchw)
+    def _paint(self, brushes_okc: Tensor, image_ohwc: Tensor, features: ImageFeatures) -> Tensor:
+        finer8, finer4 = features.stride8_bchw, features.stride4_bchw
+        if not self.to_stride8.arithmetic.by_products or torch.compiler.is_compiling():
+            stride8_ochw = F.gelu(self.norm8(self.to_stride8(image_ohwc.permute(0, 3, 1, 2)) + finer8))
+            return paint(brushes_okc, F.gelu(self.to_stride4(stride8_ochw) + finer4))
+        stride8_ohwc = self.to_stride8.onto(image_ohwc, finer8.permute(0, 2, 3, 1))
+        stride8_ohwc = torch.ops.aten.gelu_(self.norm8(stride8_ohwc.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        return painted(brushes_okc, stride8_ohwc, self.to_stride4, finer4.permute(0, 2, 3, 1))
 
 
 def once(x_ochw: Tensor) -> Tensor:
     """One row of what was expanded to several."""
     return x_ochw[:1] if x_ochw.stride(0) == 0 else x_ochw
-
-
-def paint(brushes_okc: Tensor, canvas_ochw: Tensor) -> Tensor:
-    """Every pixel's channels times every brush: (o, k, h, w).
-
-    The canvas comes with its channels side by side, as the transformer left them; so does its gradient.
-    """
-    pixels_onc = rearrange(canvas_ochw, "o c h w -> o (h w) c")
-    logits_onk = pixels_onc @ brushes_okc.transpose(1, 2)
-    return rearrange(logits_onk, "o (h w) k -> o k h w", h=canvas_ochw.shape[2]).contiguous()

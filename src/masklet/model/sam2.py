@@ -32,13 +32,22 @@ from masklet.model.prompt_encoder import PromptBatch, PromptEncoder
 
 Some = TypeVar("Some", MaskPrediction, FrameMemory)
 
-LARGE_PARTS = ("trunk", "memory_attention", "memory_encoder", "mask_decoder.transformer")
+LARGE_PARTS = (
+    "trunk",
+    "memory_attention",
+    "memory_encoder",
+    "mask_decoder.transformer",
+    "mask_decoder.to_stride8",
+    "mask_decoder.to_stride4",
+)
 """Where the time goes. The small rest is not worth a rounding."""
 GRID_NUMBERS = 1 << 21
 """On a processor, so many numbers of the objects' grids are worked on at once: they shall stay in its cache."""
 KEY_NUMBERS = 1 << 23
 """On a processor, so many numbers of keys are projected at once."""
 ABSENT_LOGIT = -1024.0
+ROUNDED = 5e-4
+"""Twice the standard deviation of what bfloat16 does to the stability of seeded tiny networks' masks."""
 DOUBT_LOGIT = 1.0
 """Stability that predicted IoUs are weighed by is told between this and its negative."""
 MASK_LOGIT = 10.0
@@ -51,6 +60,13 @@ class Stability:
 
     delta: float = 0.05
     threshold: float = 0.98
+
+    def surely(self) -> Stability:
+        """Of masks that roundings made a little more or less stable, those which are so without them too.
+
+        In doubt the best candidate, which is predicted to be good, is the safer answer.
+        """
+        return replace(self, threshold=max(min(self.threshold + ROUNDED, 1.0), self.threshold))
 
 
 class PointerHead(nn.Module):
@@ -77,6 +93,8 @@ class SegmentationNetwork(nn.Module):
 
     has_memory: bool = True
     """False: the weights hold the image part alone, so nothing can be followed through a video."""
+    rounds: bool = False
+    """Whether large products are computed in fewer digits than float32 has."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
@@ -97,14 +115,16 @@ class SegmentationNetwork(nn.Module):
     def set_precision(self, precision: Precision = "auto") -> SegmentationNetwork:
         """How the large products are computed where nothing learns, from now on. Returns the network itself.
 
-        "exact": in float32. "auto": in bfloat16 where the device is faster with it, else like "exact". "plain": by
-        torch's own operators, as a new network does. What comes out is float32 always. Raises ValueError for others.
+        "exact": in float32. "auto": in bfloat16 where the device is faster with it and masks hardly tell, else like
+        "exact". "plain": by torch's own operators, as a new network does. What comes out is float32 always. Raises
+        ValueError for others.
         """
         arithmetic = choose_arithmetic(precision, self.device)
+        self.rounds = arithmetic.dtype != torch.float32
         for name in LARGE_PARTS:
             for module in self.get_submodule(name).modules():
                 if isinstance(module, Computes):
-                    module.arithmetic = arithmetic
+                    module.compute_by(arithmetic)
         return self
 
     @property
@@ -181,7 +201,7 @@ class SegmentationNetwork(nn.Module):
             is_trusted = self.config.trusts_single_mask and not prompts.is_nothing
             if stability is None or is_trusted:
                 return single_mask(prediction)
-            return stable_mask(prediction, stability)
+            return stable_mask(prediction, stability.surely() if self.rounds else stability)
 
         return self._in_groups(prompts.objects, features, decoded)
 

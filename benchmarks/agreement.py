@@ -23,6 +23,7 @@ from typing import Any, get_args
 import click
 import numpy as np
 
+from machine import machine
 from masklet.model.arithmetic import Precision
 
 PARITY = Path(__file__).resolve().parents[1] / "tools" / "parity.py"
@@ -54,7 +55,10 @@ def differences(parity: ModuleType, case: dict[str, Any], folder: Path, golden: 
 @click.argument("golden", type=click.Path(path_type=Path, exists=True))
 @click.option("--case", "names", multiple=True, help="Only these.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(get_args(Precision)))
-def main(cases: Path, golden: Path, names: tuple[str, ...], precisions: tuple[Precision, ...]) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON here too.")
+def main(
+    cases: Path, golden: Path, names: tuple[str, ...], precisions: tuple[Precision, ...], out: Path | None
+) -> None:
     parity, passes = parity_tool(), True
     report: dict[str, dict[str, Any]] = {}
     for case in json.loads(cases.read_text()):
@@ -68,7 +72,10 @@ def main(cases: Path, golden: Path, names: tuple[str, ...], precisions: tuple[Pr
             within = found.is_within(parity.TOLERANCES[case["kind"]])
             passes &= found.mask_iou >= LEAST_IOU if precision == "auto" else within
             print(case["name"], precision, {name: float(f"{value:.3g}") for name, value in one.items()}, flush=True)
-    print(json.dumps(report))
+    line = json.dumps({"case": "agreement", "machine": machine(), "cases": report})
+    if out is not None:
+        out.write_text(line + "\n")
+    print(line)
     sys.exit(0 if passes else 1)
 
 

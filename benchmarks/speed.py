@@ -53,6 +53,8 @@ PICTURE_HW = (1200, 1800)
 FRAME_HW, SMALL_HW = (540, 960), (480, 854)
 FILLED = 8
 """Frames to be followed until the memory is full."""
+OBJECTS = (1, 4, 16)
+"""Of which the memory is told."""
 PIECES_A_TURN = 6
 """Of work that is done in a moment: it would be measured while weights and code are fetched anew otherwise."""
 
@@ -259,13 +261,13 @@ def resident() -> float:
 
 
 def peaks(kinds: Sequence[type], folder: Path, image_size: int, rounds: int) -> dict[str, Any]:
-    """MiB that following one and four objects takes beyond the network, each in a process of its own: medians.
+    """MiB that following so many objects takes beyond the network, each in a process of its own: medians.
 
     The peak of a process depends on how its heap happens to be broken up, so single runs differ by tens of MiB.
     """
     found: dict[str, Any] = {}
     for kind in kinds:
-        for objects in (1, 4):
+        for objects in OBJECTS:
             needed = []
             for _ in range(rounds):
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -273,7 +275,8 @@ def peaks(kinds: Sequence[type], folder: Path, image_size: int, rounds: int) -> 
                 needed.append(after - before)
             found.setdefault(f"{kind.name} {kind.precisions[0]}", {})[str(objects)] = statistics.median(needed)
     for by_objects in found.values():
-        by_objects["each further"] = (by_objects["4"] - by_objects["1"]) / 3
+        first, last = by_objects[str(OBJECTS[0])], by_objects[str(OBJECTS[-1])]
+        by_objects["each further"] = (last - first) / (OBJECTS[-1] - OBJECTS[0])
     return found
 
 

@@ -7,6 +7,7 @@ Needs nothing but Python. Time: a moment.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ TITLES = {
     "pico": "One more frame of 854x480, one object: the built-in network beside sam2's tiny",
 }
 TARGETS = {"encode": 0.65, "click": 0.5, "track": 0.45, "track 4": 0.45, "track 16": 0.45, "everything": 0.2}
+OBJECTS = {"1": "one object", "4": "four objects", "16": "sixteen objects"}
 INTRODUCTION = """# Speed and memory
 
 Times of masklet, of PyPI `sam2` 1.1.0 and of transformers 5.24 with the same seeded weights and the same pictures,
@@ -32,12 +34,13 @@ machine: with tiles (AMX) sam2's own attention becomes three times as fast, so t
 all compute in float32. The tables of machines with AMX and with AVX2 alone are from before the latest changes.
 
 How masklet computes is said by `network.set_precision(...)`: "auto" computes large products in bfloat16 where the
-device is faster with it, "exact" in float32 always, and "plain" leaves everything to torch's own operators, as a new
-network does. The ways differ in rounding only. A ratio below 1 is faster than the faster one of sam2's two settings.
+device is faster with it and masks hardly tell, "exact" in float32 always, and "plain" leaves everything to torch's own
+operators, as a new network does. The ways differ in rounding only. A ratio below 1 is faster than the faster one of
+sam2's two settings.
 
 Seeded weights give masks that look like noise, which a rounding changes sooner than those of trained ones, and in a
-video the precisions take turns on one memory: the columns of IoU say how far apart the contestants are in such a run,
-not in use.
+video the precisions take turns on one memory: the columns of IoU beside times say how far apart the contestants are in
+such a run, not in use.
 """
 
 
@@ -46,6 +49,7 @@ def page(results: Iterable[dict[str, Any]]) -> str:
     for result in results:
         by_case.setdefault(result["case"], []).append(result)
     parts = [INTRODUCTION]
+    parts += ["\n".join(agreement_lines(one)) for one in by_case.get("agreement", [])]
     parts += ["\n".join(case_lines(title, by_case[case])) for case, title in TITLES.items() if case in by_case]
     parts += ["\n".join(trades_lines(one)) for one in by_case.get("trades", [])]
     parts += ["\n".join(stages_lines(by_case["stages"]))] if "stages" in by_case else []
@@ -54,6 +58,22 @@ def page(results: Iterable[dict[str, Any]]) -> str:
     missing = [title for case, title in TITLES.items() if case not in by_case]
     parts.append("\n".join(limits_lines(missing)))
     return "\n".join(parts)
+
+
+def agreement_lines(result: dict[str, Any]) -> Iterator[str]:
+    cases = result["cases"]
+    beside = {"auto": "auto beside exact", "exact": "exact beside sam2", "plain": "plain beside sam2"}
+    ways = [way for way in beside if all(way in one for one in cases.values())]
+    yield "## How near the masks are\n"
+    yield (
+        "The lowest IoU of any mask of the seeded parity cases, alternatives too, with those in float32 on "
+        f"{_processor(result)} (`benchmarks/agreement.py`).\n"
+    )
+    yield "| |" + "".join(f" {beside[way]} |" for way in ways)
+    yield "|---|" + "---|" * len(ways)
+    for name, one in cases.items():
+        yield f"| {name} |" + "".join(f" {math.floor(1e4 * one[way]['mask_iou']) / 1e4:.4f} |" for way in ways)
+    yield ""
 
 
 def case_lines(title: str, results: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -115,9 +135,11 @@ def trades_lines(result: dict[str, Any]) -> Iterator[str]:
 def memory_lines(result: dict[str, Any]) -> Iterator[str]:
     yield "## Memory of tracking\n"
     yield f"{machine(result)} Peak beyond the loaded network, MiB.\n"
-    yield "| | one object | four objects | each further object |\n|---|---|---|---|"
+    columns = list(next(iter(result["peak_mib"].values())))
+    yield "| |" + "".join(f" {OBJECTS.get(column, f'{column} object')} |" for column in columns)
+    yield "|---|" + "---|" * len(columns)
     for name, mib in result["peak_mib"].items():
-        yield f"| {name} | {mib['1']:.0f} | {mib['4']:.0f} | {mib['each further']:.0f} |"
+        yield f"| {name} |" + "".join(f" {mib[column]:.0f} |" for column in columns)
     yield ""
 
 

@@ -56,10 +56,18 @@ def test_agreement_is_a_column_where_it_was_measured(page):
     assert "| 0.40 | 0.9988 |" in found
 
 
+def test_the_nearness_of_masks_is_told_rounded_down(page):
+    cases = {"tiny21_image": {"auto": {"mask_iou": 0.99199}, "exact": {"mask_iou": 1.0}}}
+    found = page(result("agreement", cases=cases))
+    assert "| | auto beside exact | exact beside sam2 |" in found
+    assert "| tiny21_image | 0.9919 | 1.0000 |" in found
+
+
 def test_what_was_not_measured_is_said(page):
-    memory = {"masklet auto": {"1": 500.4, "4": 800.0, "each further": 99.9}}
+    memory = {"masklet auto": {"1": 500.4, "16": 2000.0, "each further": 99.9}}
     found = page(result("memory", peak_mib=memory))
-    assert "| masklet auto | 500 | 800 | 100 |" in found
+    assert "| | one object | sixteen objects | each further object |" in found
+    assert "| masklet auto | 500 | 2000 | 100 |" in found
     assert "- Encoding a picture" in found.split("## Not measured")[1]
 
 

@@ -230,9 +230,9 @@ def processor_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, then
 
 def _has_onednn(x: Tensor, dtype: torch.dtype) -> bool:
     """Whether oneDNN can be asked directly: not for bfloat16 on every processor, and a compiler chooses by itself."""
-    is_asked = x.device.type == "cpu" and not torch.compiler.is_compiling()
-    knows = dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return is_asked and torch.backends.mkldnn.is_available() and knows
+    if not x.is_cpu or torch.compiler.is_compiling() or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _ordered(conv: nn.Conv2d, x_bchw: Tensor) -> tuple[Tensor, Tensor | None]:

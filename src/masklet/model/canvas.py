@@ -33,7 +33,9 @@ class Doubling(nn.ConvTranspose2d, Computes):
     def onto(self, x_ohwc: Tensor, finer_ohwc: Tensor) -> Tensor:
         """(o, h, w, inputs) and (o or 1, 2h, 2w, outputs) -> (o, 2h, 2w, outputs), without gradients."""
         dtype = self.arithmetic.dtype
-        weight, bias = self.kept.get(dtype, self.parameters(), lambda: [part.to(dtype) for part in self._as_linear()])
+        weight, bias = self.kept.get(
+            dtype, (self.weight, self.bias), lambda: [part.to(dtype) for part in self._as_linear()]
+        )
         o, h, w, _ = x_ohwc.shape
         # Of the four cells that become of one, two lie side by side: pairs, of all of which i is the upper one or not.
         pairs_oiyxc = rearrange(processor_linear(x_ohwc.to(dtype), weight, bias), "o y x (i pair) -> o y i x pair", i=2)
@@ -58,10 +60,14 @@ class Brushes(nn.ModuleList):
             pairs = zip(self, tokens_okc.unbind(1), strict=True)
             return torch.stack([brush(token_oc) for brush, token_oc in pairs], dim=1)
         x_koc = tokens_okc.transpose(0, 1)
-        layers = self.kept.get(None, self.parameters(), self._stacked)
+        layers = self.kept.get(None, self._parts(), self._stacked)
         for index, (weight_kcd, bias_k1d) in enumerate(layers):
             x_koc = torch.baddbmm(bias_k1d, x_koc.relu() if index else x_koc, weight_kcd)
         return x_koc.transpose(0, 1)
+
+    def _parts(self) -> list[Tensor]:
+        """``parameters()``, found in a tenth of its time."""
+        return [part for brush in self for layer in brush.layers for part in (layer.weight, layer.bias)]
 
     def _stacked(self) -> list[tuple[Tensor, Tensor]]:
         together = zip(*(brush.layers for brush in self), strict=True)

@@ -62,7 +62,7 @@ class FirstTwoWayLayer(TwoWayLayer):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two layers and a last look of the tokens at the image."""
+    """Two layers and a last look at the image, of the first ``lookers`` tokens: of those that answer."""
 
     def __init__(self, width: int, heads: int, feedforward: int):
         super().__init__()
@@ -71,12 +71,15 @@ class TwoWayTransformer(nn.Module):
         self.last_look = TokensToImage(width, heads, inner=width // 2)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, tokens_otc: Tensor, image_onc: Tensor, image_position_1nc: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens_otc: Tensor, image_onc: Tensor, image_position_1nc: Tensor, lookers: int
+    ) -> tuple[Tensor, Tensor]:
         position_otc, image_position_1nc = tokens_otc, self.last_look.rounded(image_position_1nc)
         for layer in self.layers:
             tokens_otc, image_onc = layer(tokens_otc, image_onc, position_otc, image_position_1nc)
-        seen_onc = self.last_look.rounded(image_onc)
-        looked_otc = self.last_look(tokens_otc + position_otc, seen_onc + image_position_1nc, seen_onc)
+        seen_onc, tokens_otc = self.last_look.rounded(image_onc), tokens_otc[:, :lookers]
+        query_otc = tokens_otc + position_otc[:, :lookers]
+        looked_otc = self.last_look(query_otc, seen_onc + image_position_1nc, seen_onc)
         return self.norm(tokens_otc + looked_otc), image_onc
 
 
@@ -111,10 +114,10 @@ class MaskDecoder(nn.Module):
         h, w = conditioned_ochw.shape[-2:]
         image_onc = rearrange(once(conditioned_ochw) + once(dense_ochw), "o c h w -> o (h w) c").contiguous()
         position_1nc = rearrange(position_1chw, "o c h w -> o (h w) c").contiguous()
-        tokens_otc = torch.cat([self._own_tokens(len(prompt_tokens_opc)), prompt_tokens_opc], dim=1)
-        tokens_otc, image_onc = self.transformer(tokens_otc, image_onc, position_1nc)
-
-        presence_oc, iou_oc, mask_tokens_okc = tokens_otc[:, 0], tokens_otc[:, 1], tokens_otc[:, 2 : 2 + MASK_TOKENS]
+        own_otc = self._own_tokens(len(prompt_tokens_opc))
+        tokens_otc = torch.cat([own_otc, prompt_tokens_opc], dim=1)
+        tokens_otc, image_onc = self.transformer(tokens_otc, image_onc, position_1nc, lookers=own_otc.shape[1])
+        presence_oc, iou_oc, mask_tokens_okc = tokens_otc[:, 0], tokens_otc[:, 1], tokens_otc[:, 2:]
         return MaskPrediction(
             logits_okhw=self._paint(self.brushes(mask_tokens_okc), image_onc.unflatten(1, (h, w)), features),
             iou_ok=self.iou_head(iou_oc).sigmoid(),

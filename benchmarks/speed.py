@@ -53,8 +53,8 @@ PICTURE_HW = (1200, 1800)
 FRAME_HW, SMALL_HW = (540, 960), (480, 854)
 FILLED = 8
 """Frames to be followed until the memory is full."""
-OBJECTS = (1, 4, 16)
-"""Of which the memory is told."""
+OBJECTS, LONG = (1, 4), 48
+"""Of which the memory is told, at the end of so many frames: of a clip of two seconds."""
 PIECES_A_TURN = 6
 """Of work that is done in a moment: it would be measured while weights and code are fetched anew otherwise."""
 
@@ -243,12 +243,12 @@ def best_products(side: int = 2048, runs: int = 5) -> dict[str, float]:
 
 
 def peak_of(kind: type, folder: Path, image_size: int, objects: int) -> tuple[float, float]:
-    """MiB before and after following so many objects until the memory is full, in this process."""
+    """MiB before and after following so many objects through a clip, in this process."""
     reference = Reference(folder, image_size)
     system = kind(reference)
     before = resident()
     with TemporaryDirectory() as clip:
-        reference.write_clip(Path(clip), FILLED + 1)
+        reference.write_clip(Path(clip), LONG)
         with system.computing(system.precisions[0]):
             for _ in system.follow(Path(clip), objects):
                 pass

@@ -53,8 +53,8 @@ PICTURE_HW = (1200, 1800)
 FRAME_HW, SMALL_HW = (540, 960), (480, 854)
 FILLED = 8
 """Frames to be followed until the memory is full."""
-OBJECTS, LONG = (1, 4), 48
-"""Of which the memory is told, at the end of so many frames: of a clip of two seconds."""
+OBJECTS, LONG = (1, 4), 32
+"""Of which the memory is told, and frames of the clip through which they are followed: a second."""
 PIECES_A_TURN = 6
 """Of work that is done in a moment: it would be measured while weights and code are fetched anew otherwise."""
 
@@ -325,7 +325,7 @@ def main(
     kinds += {"pico": (Pico,), "track": (Ours, Fast)}.get(case, (Ours,))
     found: dict[str, Any] = {"case": case, "image_size": image_size, "machine": machine()}
     if case == "memory":
-        found["peak_mib"] = peaks(kinds, folder, image_size, rounds)
+        found |= {"frames": LONG, "peak_mib": peaks(kinds, folder, image_size, rounds)}
     else:
         found |= {"best_gflops": best_products(), "best_gb_per_s": best_copy(), **costs(image_size).get(case, {})}
         with apart(kinds, folder, image_size) as systems:

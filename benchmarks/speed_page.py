@@ -34,8 +34,8 @@ machine: with tiles (AMX) sam2's own attention becomes three times as fast, so t
 all compute in float32. The tables of machines with AMX and with AVX2 alone are from before the latest changes.
 
 How masklet computes is said by `network.set_precision(...)`: "auto" computes large products in bfloat16 where the
-device is faster with it and masks hardly tell, "exact" in float32 always, and "plain" leaves everything to torch's own
-operators, as a new network does. The ways differ in rounding only. A ratio below 1 is faster than the faster one of
+device is faster with it and masks hardly change, "exact" in float32 always, and "plain" leaves everything to torch's
+own operators, as a new network does. The ways differ in rounding only. A ratio below 1 is faster than the faster one of
 sam2's two settings.
 
 Seeded weights give masks that look like noise, which a rounding changes sooner than those of trained ones, and in a
@@ -134,7 +134,8 @@ def trades_lines(result: dict[str, Any]) -> Iterator[str]:
 
 def memory_lines(result: dict[str, Any]) -> Iterator[str]:
     yield "## Memory of tracking\n"
-    yield f"{machine(result)} Peak beyond the loaded network, MiB.\n"
+    length = f" after {result['frames']} frames" if "frames" in result else ""
+    yield f"{machine(result)} Peak beyond the loaded network{length}, MiB.\n"
     columns = list(next(iter(result["peak_mib"].values())))
     yield "| |" + "".join(f" {OBJECTS.get(column, f'{column} object')} |" for column in columns)
     yield "|---|" + "---|" * len(columns)

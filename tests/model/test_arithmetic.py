@@ -150,7 +150,7 @@ def test_scores_whose_exponentials_are_no_numbers_are_mixed_row_by_row(offset: f
     assert_close(BFLOAT16.attend(query, key, value), scores.float().softmax(-1) @ value, 3e-2)
 
 
-def test_masks_tell_roundings_of_delicate_parts_so_processors_make_none_there():
+def test_processors_round_nothing_in_delicate_parts():
     network = SegmentationNetwork(SMALL)
     layers = {name: part for name, part in network.named_modules() if isinstance(part, Computes)}
     chosen = {}

@@ -56,7 +56,7 @@ def test_masklet_gives_what_the_published_system_gave(case, reference):
 
 
 @pytest.mark.parametrize("name", ["tiny21_image", "tiny20_image", "small21_image"])
-def test_masks_hardly_tell_that_a_processor_rounds(name: str, reference):
+def test_masks_hardly_change_where_a_processor_rounds(name: str, reference):
     case = next(case for case in CASES if case["name"] == name)
     exact, rounded = (
         dict(parity.run_case(case, using, whole=True)) for using in (reference, parity.Reference(HERE, "auto"))

@@ -158,7 +158,7 @@ class Computes:
 
     arithmetic: Arithmetic = PLAIN
     is_delicate: bool = False
-    """Whether masks would tell that a processor rounds here: it computes in float32 then."""
+    """Whether masks would change if a processor rounded here: it computes in float32 then."""
 
     def compute_by(self, arithmetic: Arithmetic) -> None:
         """From now on."""
@@ -171,7 +171,7 @@ class Computes:
 
 
 def mark_delicate(part: nn.Module) -> None:
-    """Masks would tell that a processor rounds there."""
+    """A processor is to compute in float32 there, whatever it is told."""
     for module in part.modules():
         if isinstance(module, Computes):
             module.is_delicate = True

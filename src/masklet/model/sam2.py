@@ -115,7 +115,7 @@ class SegmentationNetwork(nn.Module):
     def set_precision(self, precision: Precision = "auto") -> SegmentationNetwork:
         """How the large products are computed where nothing learns, from now on. Returns the network itself.
 
-        "exact": in float32. "auto": in bfloat16 where the device is faster with it and masks hardly tell, else like
+        "exact": in float32. "auto": in bfloat16 where the device is faster with it and masks hardly change, else like
         "exact". "plain": by torch's own operators, as a new network does. What comes out is float32 always. Raises
         ValueError for others.
         """

@@ -20,6 +20,7 @@ benchmarks/speed_page.py makes docs/speed.md of such files. Time on two cores: m
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import resource
@@ -51,6 +52,8 @@ from masklet.model.sam2 import SegmentationNetwork
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "parity"
 PICTURE_HW = (1200, 1800)
 FRAME_HW, SMALL_HW = (540, 960), (480, 854)
+FLOAT32 = ("exact", "float32")
+"""What contestants call it."""
 FILLED = 8
 """Frames to be followed until the memory is full."""
 OBJECTS, LONG = (1, 4), 32
@@ -95,8 +98,10 @@ def encode(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times
 
 
 def click_on_it(systems: Sequence[Apart], reference: Reference, rounds: int) -> Times:
+    """Every system clicks on what it has encoded in float32, if it may."""
     for system in systems:
-        system.timed(system.precisions[0], "encode", reference.picture())
+        way = next((one for one in system.precisions if one in FLOAT32), system.precisions[0])
+        system.timed(way, "encode", reference.picture())
     return take_turns(systems, rounds, "click", PIECES_A_TURN).each(PIECES_A_TURN)
 
 
@@ -242,17 +247,25 @@ def best_products(side: int = 2048, runs: int = 5) -> dict[str, float]:
     return found
 
 
-def peak_of(kind: type, folder: Path, image_size: int, objects: int) -> tuple[float, float]:
-    """MiB before and after following so many objects through a clip, in this process."""
+def memory_of(kind: type, folder: Path, image_size: int, objects: int) -> tuple[float, float]:
+    """MiB by which the process grows at most while so many objects are followed through a clip, and of all tensors
+    that are held at its end.
+    """
     reference = Reference(folder, image_size)
     system = kind(reference)
     before = resident()
-    with TemporaryDirectory() as clip:
+    with TemporaryDirectory() as clip, system.computing(system.precisions[0]):
         reference.write_clip(Path(clip), LONG)
-        with system.computing(system.precisions[0]):
-            for _ in system.follow(Path(clip), objects):
-                pass
-    return before, resident()
+        system.begin(Path(clip), objects)
+        system.step(LONG)
+        return resident() - before, held()
+
+
+def held() -> float:
+    """All tensors of this process, MiB; what several share counts once."""
+    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in tensors}
+    return sum(storages.values()) / (1 << 20)
 
 
 def resident() -> float:
@@ -260,24 +273,26 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def peaks(kinds: Sequence[type], folder: Path, image_size: int, rounds: int) -> dict[str, Any]:
-    """MiB that following so many objects takes beyond the network, each in a process of its own: medians.
+def memories(kinds: Sequence[type], folder: Path, image_size: int, rounds: int) -> dict[str, Any]:
+    """MiB that following few and more objects takes, each in a process of its own: medians.
 
-    The peak of a process depends on how its heap happens to be broken up, so single runs differ by tens of MiB.
+    The peak of a process depends on how its heap happens to be broken up, so single runs differ by tens of MiB. What is
+    held does not.
     """
-    found: dict[str, Any] = {}
+    peak_mib: dict[str, dict[str, float]] = {}
+    held_mib: dict[str, float] = {}
     for kind in kinds:
+        found = {}
         for objects in OBJECTS:
             needed = []
             for _ in range(rounds):
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    before, after = pool.apply(peak_of, (kind, folder, image_size, objects))
-                needed.append(after - before)
-            found.setdefault(f"{kind.name} {kind.precisions[0]}", {})[str(objects)] = statistics.median(needed)
-    for by_objects in found.values():
-        first, last = by_objects[str(OBJECTS[0])], by_objects[str(OBJECTS[-1])]
-        by_objects["each further"] = (last - first) / (OBJECTS[-1] - OBJECTS[0])
-    return found
+                    needed.append(pool.apply(memory_of, (kind, folder, image_size, objects)))
+            found[objects] = [statistics.median(column) for column in zip(*needed, strict=True)]
+        name, (few, more) = f"{kind.name} {kind.precisions[0]}", OBJECTS
+        peak_mib[name] = {str(objects): peak for objects, (peak, _) in found.items()}
+        held_mib[name] = (found[more][1] - found[few][1]) / (more - few)
+    return {"frames": LONG, "peak_mib": peak_mib, "each_holds_mib": held_mib}
 
 
 def agreement(shown: dict[str, np.ndarray]) -> dict[str, float]:
@@ -325,7 +340,7 @@ def main(
     kinds += {"pico": (Pico,), "track": (Ours, Fast)}.get(case, (Ours,))
     found: dict[str, Any] = {"case": case, "image_size": image_size, "machine": machine()}
     if case == "memory":
-        found |= {"frames": LONG, "peak_mib": peaks(kinds, folder, image_size, rounds)}
+        found |= memories(kinds, folder, image_size, rounds)
     else:
         found |= {"best_gflops": best_products(), "best_gb_per_s": best_copy(), **costs(image_size).get(case, {})}
         with apart(kinds, folder, image_size) as systems:

@@ -24,7 +24,7 @@ TITLES = {
     "pico": "One more frame of 854x480, one object: the built-in network beside sam2's tiny",
 }
 TARGETS = {"encode": 0.65, "click": 0.5, "track": 0.45, "track 4": 0.45, "track 16": 0.45, "everything": 0.2}
-OBJECTS = {"1": "one object", "4": "four objects", "16": "sixteen objects"}
+OBJECTS = {"1": "one object", "4": "four objects", "each further": "each further object"}
 INTRODUCTION = """# Speed and memory
 
 Times of masklet, of PyPI `sam2` 1.1.0 and of transformers 5.24 with the same seeded weights and the same pictures,
@@ -133,14 +133,19 @@ def trades_lines(result: dict[str, Any]) -> Iterator[str]:
 
 
 def memory_lines(result: dict[str, Any]) -> Iterator[str]:
+    length = f" through {result['frames']} frames" if "frames" in result else ""
+    holds = result.get("each_holds_mib", {})
     yield "## Memory of tracking\n"
-    length = f" after {result['frames']} frames" if "frames" in result else ""
-    yield f"{machine(result)} Peak beyond the loaded network{length}, MiB.\n"
+    yield f"{machine(result)} Peak beyond the loaded network while objects are followed{length}, MiB"
+    yield ", and the\ntensors that each further one holds at the end.\n" if holds else ".\n"
     columns = list(next(iter(result["peak_mib"].values())))
-    yield "| |" + "".join(f" {OBJECTS.get(column, f'{column} object')} |" for column in columns)
-    yield "|---|" + "---|" * len(columns)
+    yield (
+        "| |" + "".join(f" {OBJECTS.get(column, column)} |" for column in columns) + (" each holds |" if holds else "")
+    )
+    yield "|---|" + "---|" * len(heads)
     for name, mib in result["peak_mib"].items():
-        yield f"| {name} |" + "".join(f" {mib[column]:.0f} |" for column in columns)
+        row = "".join(f" {mib[column]:.0f} |" for column in columns)
+        yield f"| {name} |{row}" + (f" {holds[name]:.1f} |" if holds else "")
     yield ""
 
 

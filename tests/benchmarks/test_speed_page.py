@@ -64,11 +64,11 @@ def test_the_nearness_of_masks_is_told_rounded_down(page):
 
 
 def test_what_was_not_measured_is_said(page):
-    memory = {"masklet auto": {"1": 500.4, "16": 2000.0, "each further": 99.9}}
-    found = page(result("memory", peak_mib=memory, frames=32))
-    assert "loaded network after 32 frames, MiB" in found
-    assert "| | one object | sixteen objects | each further object |" in found
-    assert "| masklet auto | 500 | 2000 | 100 |" in found
+    memory = {"masklet auto": {"1": 500.4, "4": 2000.0}}
+    found = page(result("memory", peak_mib=memory, frames=32, each_holds_mib={"masklet auto": 7.125}))
+    assert "through 32 frames" in found
+    assert "| | one object | four objects | each holds |" in found
+    assert "| masklet auto | 500 | 2000 | 7.1 |" in found
     assert "- Encoding a picture" in found.split("## Not measured")[1]
 
 

@@ -67,7 +67,8 @@ class Brushes(nn.ModuleList):
 
     def _parts(self) -> list[Tensor]:
         """``parameters()``, found in a tenth of its time."""
-        return [part for brush in self for layer in brush.layers for part in (layer.weight, layer.bias)]
+        layers = [layer for brush in self if isinstance(brush, Mlp) for layer in brush.layers]
+        return [part for layer in layers for part in (layer.weight, layer.bias)]
 
     def _stacked(self) -> list[tuple[Tensor, Tensor]]:
         together = zip(*(brush.layers for brush in self), strict=True)

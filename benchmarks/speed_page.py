@@ -53,7 +53,7 @@ def page(results: Iterable[dict[str, Any]]) -> str:
     parts += ["\n".join(case_lines(title, by_case[case])) for case, title in TITLES.items() if case in by_case]
     parts += ["\n".join(trades_lines(one)) for one in by_case.get("trades", [])]
     parts += ["\n".join(stages_lines(by_case["stages"]))] if "stages" in by_case else []
-    parts += ["\n".join(memory_lines(one)) for one in by_case.get("memory", [])]
+    parts += ["\n".join(memory_lines(by_case["memory"]))] if "memory" in by_case else []
     parts += ["\n".join(length_lines(one)) for one in by_case.get("length", [])]
     missing = [title for case, title in TITLES.items() if case not in by_case]
     parts.append("\n".join(limits_lines(missing)))
@@ -132,21 +132,21 @@ def trades_lines(result: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def memory_lines(result: dict[str, Any]) -> Iterator[str]:
-    length = f" through {result['frames']} frames" if "frames" in result else ""
-    holds = result.get("each_holds_mib", {})
+def memory_lines(results: list[dict[str, Any]]) -> Iterator[str]:
     yield "## Memory of tracking\n"
-    yield f"{machine(result)} Peak beyond the loaded network while objects are followed{length}, MiB"
-    yield ", and the\ntensors that each further one holds at the end.\n" if holds else ".\n"
-    columns = list(next(iter(result["peak_mib"].values())))
-    yield (
-        "| |" + "".join(f" {OBJECTS.get(column, column)} |" for column in columns) + (" each holds |" if holds else "")
-    )
-    yield "|---|" + "---|" * len(heads)
-    for name, mib in result["peak_mib"].items():
-        row = "".join(f" {mib[column]:.0f} |" for column in columns)
-        yield f"| {name} |{row}" + (f" {holds[name]:.1f} |" if holds else "")
-    yield ""
+    for result in results:
+        length = f" through {result['frames']} frames" if "frames" in result else ""
+        holds = result.get("each_holds_mib", {})
+        counted_too = ", and the tensors that each further one holds at the end" if holds else ""
+        yield f"{machine(result)} Peak beyond the loaded network while objects are followed{length}{counted_too}; MiB.\n"
+        columns = list(next(iter(result["peak_mib"].values())))
+        heads = [*(OBJECTS.get(column, column) for column in columns), *(["each holds"] if holds else [])]
+        yield f"| | {' | '.join(heads)} |"
+        yield "|---|" + "---|" * len(heads)
+        for name, mib in result["peak_mib"].items():
+            row = "".join(f" {mib[column]:.0f} |" for column in columns)
+            yield f"| {name} |{row}" + (f" {holds[name]:.1f} |" if holds else "")
+        yield ""
 
 
 def stages_lines(results: list[dict[str, Any]]) -> Iterator[str]:

@@ -137,8 +137,8 @@ def memory_lines(results: list[dict[str, Any]]) -> Iterator[str]:
     for result in results:
         length = f" through {result['frames']} frames" if "frames" in result else ""
         holds = result.get("each_holds_mib", {})
-        counted_too = ", and the tensors that each further one holds at the end" if holds else ""
-        yield f"{machine(result)} Peak beyond the loaded network while objects are followed{length}{counted_too}; MiB.\n"
+        ends = ", and the tensors that each further one holds at the end" if holds else ""
+        yield f"{machine(result)} Peak beyond the loaded network while objects are followed{length}{ends}; MiB.\n"
         columns = list(next(iter(result["peak_mib"].values())))
         heads = [*(OBJECTS.get(column, column) for column in columns), *(["each holds"] if holds else [])]
         yield f"| | {' | '.join(heads)} |"

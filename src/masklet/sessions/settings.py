@@ -73,7 +73,7 @@ class VideoSettings:
     """Objects that are tracked in one go. 1: a result does not depend on other objects to the last bit."""
     cached_frames: int = 4
     """Frames whose image features are held, so that clicks on the same frame are answered quickly."""
-    ram_bytes: int = 64 << 20
+    ram_bytes: int = 32 << 20
     """Results and memories beyond this lie on disk."""
     step_disk_bytes: int = 8 << 30
     """Pictures given to ``step`` are kept on disk, so that they can be prompted later; beyond this the oldest go."""

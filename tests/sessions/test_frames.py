@@ -58,8 +58,10 @@ def test_the_next_frame_is_read_once_and_by_another_thread(network: Segmentation
     session.prompt(0, 1, Points((15, 20)))
     list(session.propagate(end=5))
     session.close()
-    assert [index for index, _ in source.reads] == [0, 1, 2, 3, 4, 5, 6]
-    assert source.ahead == [2, 3, 4, 5, 6]
+    reads = [index for index, _ in source.reads]
+    assert reads[:6] == [0, 1, 2, 3, 4, 5]
+    assert reads[6:] in ([], [6]), "the frame after the last is read ahead, unless the session is closed before"
+    assert source.ahead == reads[2:]
 
 
 def test_on_the_way_back_it_is_the_one_before(network: SegmentationNetwork, clip):

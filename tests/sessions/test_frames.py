@@ -17,7 +17,6 @@ from masklet.sessions.video import VideoSession
 from masklet.video.pictures import ArrayFrames
 from masklet.video.source import FrameError
 
-
 PATIENCE_S = 20
 
 
